@@ -1,0 +1,74 @@
+# Every target sets up what it needs. A fresh machine needs Python >= 3.11 and make;
+# a target marked [node] also needs Node >= 20.
+
+PYTHON ?= python3
+CLAIM  ?= line
+PY     := .venv/bin/python
+VENV   := .venv/.installed
+NODE   := examples/better-auth/node_modules/.stamp
+QUIET  := --quiet --disable-pip-version-check
+LOCK   := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check docs bench demo demo-full prove lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+run: $(VENV)  ## Start idsync between two example databases; it prints what happens and a URL
+	$(PY) examples/run.py
+
+test: $(VENV)  ## Run the tests that need nothing but Python (under 5 minutes)
+	$(PY) -m pytest -m "not node and not browser and not long"
+
+test-all: test $(NODE)  ## Run every test, 10,000 examples of each property, all proofs and the bench in short form [node]
+	HYPOTHESIS_PROFILE=all $(PY) -m pytest -m "node or browser or long or hypothesis" --timeout=1800
+	$(PY) -m proofs $(CLAIM)
+	$(PY) -m bench
+
+check: $(VENV)  ## Lint, format, types, import law, budgets
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest --quiet tests/test_tidy.py
+
+docs: $(VENV)  ## Write the generated reference pages
+	$(PY) docs/generate.py
+
+bench: $(VENV)  ## Measure throughput and latency against bare ceilings (STORE=sqlite, FULL=1 for the long form)
+	$(PY) -m bench
+
+demo: $(VENV) $(NODE)  ## Keep a real Better Auth server and an application's table equal [node]
+	$(PY) examples/demo.py
+
+demo-full: demo  ## The demo with every peer this version speaks to: so far the same [node]
+
+prove: $(VENV) $(NODE)  ## Run our claims and print figure, bound and verdict (CLAIM=line, FULL=1 for the long form) [node]
+	$(PY) -m proofs $(CLAIM)
+
+lock: $(VENV)  ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1 takes newer versions)
+	$(LOCK) pyproject.toml --output-file requirements/run.txt
+	$(LOCK) pyproject.toml --group test --constraint requirements/run.txt --output-file requirements/test.txt
+
+clean:  ## Remove everything that the other targets set up
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist $(dir $(NODE))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.locked: requirements/test.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "idsync needs Python >= 3.11, and '$(PYTHON)' is not one: name another, as in 'make PYTHON=python3.11 ...'" >&2; exit 1; }
+	@echo "Setting up .venv (once, about a minute)"
+	$(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install $(QUIET) --only-binary :all: --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(VENV): .venv/.locked pyproject.toml
+	$(PY) -m pip install $(QUIET) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(NODE): examples/better-auth/package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { echo "This target needs Node >= 20 with npm" >&2; exit 1; }
+	cd $(dir $(@D)) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
