@@ -1,0 +1,70 @@
+"""Every error idsync raises, drawn as a tree. Expected outcomes are returned values, not errors.
+
+IdsyncError
+├── ConfigError          the configuration cannot be used; `problems` lists every reason
+├── StoreError           the store cannot be used
+│   ├── StoreLocked      another process owns the file
+│   ├── StoreVersion     the file was written by a newer idsync
+│   ├── StoreFenced      another process took over; this one must stop
+│   ├── StoreBusy        a bounded queue is full; the caller should answer 429 or wait
+│   └── DataRefused      the database refuses these rows for what they hold; the batch is halved to find which
+└── PeerError            a peer cannot be used now; the work is tried again later
+    ├── CaptureMissing   the peer's capture triggers are not installed, or are of another version
+    └── SchemaMismatch   a configured table or column does not exist at the peer
+"""
+
+
+class IdsyncError(Exception):
+    """The root: `except IdsyncError` catches whatever idsync raises on purpose."""
+
+
+class ConfigError(IdsyncError):
+    """The configuration cannot be used.
+
+    Attributes:
+        problems: every reason found, each naming its key; never empty, never with a secret's text.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        """Join the problems into the message, one a line."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreError(IdsyncError):
+    """The store cannot be used."""
+
+
+class StoreLocked(StoreError):
+    """Another process owns the store's file."""
+
+
+class StoreVersion(StoreError):
+    """The store was written by a newer version of idsync than this one."""
+
+
+class StoreFenced(StoreError):
+    """Another process took over the store or its lanes: nothing was written, and this process must stop."""
+
+    def __init__(self) -> None:
+        super().__init__("another process took over this store; this one must stop")
+
+
+class StoreBusy(StoreError):
+    """A bounded queue in front of the store is full."""
+
+
+class DataRefused(StoreError):
+    """The database refuses rows for what they hold (not for where it runs); halving the batch finds which."""
+
+
+class PeerError(IdsyncError):
+    """A peer cannot be used now: its database or server does not answer as it must."""
+
+
+class CaptureMissing(PeerError):
+    """The peer's capture triggers are not installed, or were made by another version."""
+
+
+class SchemaMismatch(PeerError):
+    """A table or column named in the configuration does not exist at the peer."""

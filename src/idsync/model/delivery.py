@@ -1,0 +1,132 @@
+"""One event for one destination, every try of it, and what became of it."""
+
+from enum import StrEnum
+
+import msgspec
+
+from idsync.model.event import Version
+from idsync.model.values import EntityId, ExternalId, Instant, Subject, Value
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one destination, as it stands in its lane: inserted by ingest, never updated."""
+
+    id: int
+    lane: int
+    subject: Subject
+    event: int
+    """The inbox sequence of the event."""
+    version: int
+    """The entity's version then; 0 for bare events."""
+    event_id: str = ""
+    event_type: str = ""
+    body: bytes = b""
+    """The wire body, already decrypted; empty for a Target, which writes the entity as it is now."""
+    trace: str | None = None
+    queued_at: Instant = Instant(0)
+
+
+class Outcome(StrEnum):
+    """How one try of a delivery ended."""
+
+    DELIVERED = "delivered"
+    UNCHANGED = "unchanged"
+    """The Target already held it: nothing was written."""
+    SUPERSEDED = "superseded"
+    """A newer delivery of the same subject carries its state."""
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+SETTLED = frozenset({Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SKIPPED})
+"""Outcomes after which a delivery needs nothing more."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try and its result."""
+
+    delivery: int
+    event: int
+    destination: str
+    subject: Subject
+    number: int
+    """1 for the first try."""
+    at: Instant
+    outcome: Outcome
+    status: int | None = None
+    error: str | None = None
+    """A short code (`timeout`, `dns`, `constraint`…): never the other side's text."""
+    latency_ms: float = 0.0
+    response: bytes = b""
+    """The answer's body, capped; stored encrypted."""
+    trace: str | None = None
+
+
+class ParkedState(StrEnum):
+    """Whether a parked row waits or was given up."""
+
+    PARKED = "parked"
+    DEAD = "dead"
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that waits by itself, under its key `(destination, subject)`; `dead` when given up."""
+
+    id: int
+    """The delivery's id: the order within a key."""
+    destination: str
+    lane: int
+    subject: Subject
+    event: int
+    version: int
+    event_id: str
+    event_type: str
+    body: bytes
+    reason: str
+    attempts: int
+    retry_at: Instant | None
+    """When it is tried next; None: behind an earlier one of its key, or dead."""
+    state: ParkedState
+    parked_at: Instant
+    first_at: Instant
+    """When it was first tried: the age limit counts from here."""
+    trace: str | None = None
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer holds of one identity at one moment: canonical values of the fields it keeps."""
+
+    external_id: ExternalId
+    fields: dict[str, Value]
+    version: Version | None = None
+    at: Instant
+    """The peer's own time of the row's last change, else the time of the look."""
+    link_id: ExternalId | None = None
+
+
+class Effect(StrEnum):
+    """What a Target did with one write."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    """The peer already held the wanted values."""
+    DIVERGED = "diverged"
+    """The peer holds something nobody reported; nothing was written. Ingest the image, then plan again."""
+    ABSENT = "absent"
+    """The identity is not there (any more); nothing was written."""
+    REFUSED = "refused"
+    """The peer refuses the values; trying the same again cannot help until something changes."""
+    UNAVAILABLE = "unavailable"
+    """The peer did not answer, or asked to wait; the write may or may not have happened."""
+
+
+class WriteResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one write, with the image the peer returned."""
+
+    entity: EntityId
+    effect: Effect
+    image: Image | None = None
+    error: str | None = None
+    """A short code for `REFUSED` and `UNAVAILABLE`."""
+    retry_after_s: float | None = None

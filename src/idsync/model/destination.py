@@ -1,0 +1,51 @@
+"""Where deliveries go, and the lanes that carry them."""
+
+from enum import StrEnum
+from zlib import crc32
+
+import msgspec
+
+from idsync.model.values import Subject
+
+
+class DestinationKind(StrEnum):
+    """What stands at the end of a lane."""
+
+    ENDPOINT = "endpoint"
+    TARGET = "target"
+
+
+class Level(StrEnum):
+    """The lane sets of one destination (DESIGN §6, Priority)."""
+
+    LIVE = "live"
+    BULK = "bulk"
+    ERASE = "erase"
+
+
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """One place that deliveries go to."""
+
+    name: str
+    """`endpoint:<name>` or `peer:<name>`: unique over all destinations."""
+    kind: DestinationKind
+    lanes: int
+    """How many lanes each level has in this generation."""
+    events: tuple[str, ...] = ("*",)
+    """An endpoint's filters; see `policy.filter`."""
+    is_enabled: bool = True
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """The ordered slice of one destination's deliveries that has one owner."""
+
+    id: int
+    destination: str
+    generation: int
+    level: Level
+    number: int
+
+
+def lane_number(subject: Subject, lanes: int) -> int:
+    """Which of a destination's lanes carries a subject: stable over processes and releases."""
+    return crc32(subject.encode()) % lanes

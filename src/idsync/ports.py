@@ -1,0 +1,377 @@
+"""What the line needs from outside, as Protocols. No transaction crosses a port (DESIGN §3).
+
+A Store is `Inbox`, `Directory`, `Lanes` and `Registry`; every one of them passes `idsync.testing.store_suite`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from idsync.model.delivery import Attempt, Image, Parked, ParkedState, WriteResult
+from idsync.model.destination import Destination, Lane
+from idsync.model.entity import Action, Conflict, Entity
+from idsync.model.event import Observation
+from idsync.model.plan import (
+    Command,
+    CommitResult,
+    InboxRow,
+    Keys,
+    LaneCursor,
+    LanePage,
+    Plan,
+    Position,
+    Reread,
+    Snapshot,
+    Waiting,
+)
+from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject, Value
+
+
+class Clock(Protocol):
+    """Time, randomness and ids: whatever a test must be able to fix."""
+
+    def now(self) -> Instant:
+        """The wall clock: what stamps, rows and signatures carry."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary point that never go back: what time-outs and leases are measured by."""
+        ...
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait at least `delay_s` seconds; 0 or less only yields."""
+        ...
+
+    def new_id(self) -> str:
+        """Make a UUIDv7: unique, and later ones sort after earlier ones."""
+        ...
+
+    def spread(self) -> float:
+        """Draw a uniform random number in [-1, 1): jitter."""
+        ...
+
+
+class Inbox(Protocol):
+    """The accepted events and the one write verb."""
+
+    async def load(self, keys: Keys) -> Snapshot:
+        """Read what a batch must know, as of one moment."""
+        ...
+
+    async def commit(self, plan: Plan) -> CommitResult:
+        """Write the whole plan in one durable transaction, if every expected `rev` holds and no inbox key is known.
+
+        Raises:
+            DataRefused: the database refuses some row for what it holds; nothing was written.
+        """
+        ...
+
+    async def due_waits(self, now: Instant, limit: int) -> Sequence[Waiting]:
+        """Waiting arrivals whose time has come, oldest first."""
+        ...
+
+    async def waits(self, after: int, limit: int) -> Sequence[Waiting]:
+        """All waiting arrivals after an inbox sequence, oldest first: what operators look through."""
+        ...
+
+    async def due_rereads(self, now: Instant, limit: int) -> Sequence[Reread]:
+        """Reread jobs whose time has come, oldest first."""
+        ...
+
+
+class InboxEntry(msgspec.Struct, frozen=True):
+    """One inbox row as it is read back: its sequence, its row with the body decrypted."""
+
+    seq: int
+    row: InboxRow
+
+
+class Directory(Protocol):
+    """The entities, for those who look and do not write."""
+
+    async def get(self, entity: EntityId) -> Entity | None:
+        """The entity, or None."""
+        ...
+
+    async def find(self, text: str) -> Sequence[Entity]:
+        """Entities that an operator may mean by an e-mail, an entity id, a subject or a peer's id; at most 20."""
+        ...
+
+    async def page(self, kind: str | None, after: EntityId | None, limit: int) -> Sequence[Entity]:
+        """Entities in id order after one."""
+        ...
+
+    async def conflicts(self, entity: EntityId | None, limit: int) -> Sequence[Conflict]:
+        """The newest conflicts first, of one entity or of all."""
+        ...
+
+    async def timeline(self, entity: EntityId, limit: int) -> Sequence[InboxEntry]:
+        """The newest inbox rows of one entity first."""
+        ...
+
+
+class DeliveryState(StrEnum):
+    """The states of a delivery that rest in the store (DESIGN §6); `sending` is in memory only."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    PARKED = "parked"
+    DEAD = "dead"
+    SKIPPED = "skipped"
+
+
+class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery as operators see it."""
+
+    id: int
+    destination: str
+    subject: str
+    event: int
+    event_id: str
+    event_type: str
+    state: DeliveryState
+    reason: str | None = None
+    attempts: int = 0
+    retry_at: Instant | None = None
+
+
+class ParkedFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which parked rows: every part that is None names all."""
+
+    destination: str | None = None
+    subject: Subject | None = None
+    state: ParkedState | None = None
+    after: int = 0
+    """Only rows whose id is higher."""
+
+
+class Lanes(Protocol):
+    """The queue: append-only lanes, the parked rows beside them, the attempts behind them."""
+
+    async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, int]]:
+        """Make sure that every destination has its lanes; return all open lanes with the position of each."""
+        ...
+
+    async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
+        """Deliveries past the cursors, at most `limit` for each lane, bodies decrypted."""
+        ...
+
+    async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:
+        """Parked rows that a filter names, in id order, bodies decrypted."""
+        ...
+
+    async def deliveries(self, event: int) -> Sequence[DeliveryRecord]:
+        """Where each delivery of one event stands."""
+        ...
+
+    async def attempts(self, event: int) -> Sequence[Attempt]:
+        """Every try of one event, oldest first, answers decrypted."""
+        ...
+
+    async def ask(self, command: Command) -> int:
+        """Insert a command for the owner of what it names; return its id."""
+        ...
+
+    async def commands(self, limit: int) -> Sequence[Command]:
+        """Commands not carried out yet, oldest first."""
+        ...
+
+    async def trim(self, now: Instant, limit: int) -> int:
+        """Delete at most `limit` rows past their retention; return how many were deleted."""
+        ...
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of the store at one moment."""
+
+    entities: int
+    inbox: int
+    queued: dict[str, int]
+    """Destination → deliveries not settled yet."""
+    parked: dict[str, int]
+    dead: dict[str, int]
+    waiting: int
+    rereads: int
+    conflicts: int
+    size_bytes: int
+
+
+class Registry(Protocol):
+    """What the service knows of itself: epochs, positions, secrets, keys."""
+
+    async def start(self) -> int:
+        """Begin a new epoch and return it; every plan of an older epoch is fenced from now on."""
+        ...
+
+    async def position(self, peer: PeerName) -> Position | None:
+        """How far a peer's outbox was read; None: never."""
+        ...
+
+    async def setting(self, name: str) -> bytes | None:
+        """A value the service made for itself (an API key's hash, an endpoint's secret), or None."""
+        ...
+
+    async def put_setting(self, name: str, value: bytes) -> None:
+        """Keep a value for itself, replacing the old one, durably."""
+        ...
+
+    async def stats(self) -> Stats:
+        """Counts for operators."""
+        ...
+
+    async def recent(self, after: int, limit: int) -> Sequence[InboxEntry]:
+        """Inbox rows after a sequence, oldest first: what `tail` and the event stream show."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, release the file or the connections."""
+        ...
+
+
+class Store(Inbox, Directory, Lanes, Registry, Protocol):
+    """The one truth."""
+
+
+class SourceBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a peer's outbox in commit order."""
+
+    observations: tuple[Observation, ...] = ()
+    refused: tuple[tuple[str, bytes, str], ...] = ()
+    """Rows that cannot be understood: (id, the row as it is, why). They are parked, never skipped."""
+    rings: tuple[tuple[str, ExternalId], ...] = ()
+    """(kind, id) of identities to read again: the row says only that something may have changed."""
+    position: Position
+    has_more: bool = False
+
+
+class Rewound(msgspec.Struct, frozen=True):
+    """The outbox is not the one that was read before: a restore or a new capture. `start_over` begins again."""
+
+    found: str
+    """What differs, for the alarm: never a row's content."""
+
+
+class Source(Protocol):
+    """A peer's outgoing half that keeps what was not read yet."""
+
+    async def read(self, after: Position | None, limit: int) -> SourceBatch | Rewound:
+        """Rows after a position, in order and without gaps; a batch without rows has the old position.
+
+        Raises:
+            PeerError: the peer cannot be read now.
+        """
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when something may have changed, at the latest after `timeout_s` seconds."""
+        ...
+
+    async def trim(self, before: Position) -> None:
+        """Delete what was read, but never the row at the position itself."""
+        ...
+
+    async def start_over(self) -> None:
+        """Begin a new generation and ring for every identity there is; safe to call twice."""
+        ...
+
+
+class Reader(Protocol):
+    """`read` one, `list` all: what rereads and reconcile need."""
+
+    async def read(self, kind: str, external_id: ExternalId) -> Image | None:
+        """What the peer holds of one identity now; None: it is not there.
+
+        Raises:
+            PeerError: the peer cannot be read now.
+        """
+        ...
+
+    def list(self, kind: str) -> AsyncIterator[Image]:
+        """Every identity of a kind, in a stable order."""
+        ...
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """One write that a Target is asked for; its intent is already durable."""
+
+    entity: EntityId
+    kind: str
+    action: Action
+    intent: str
+    """The intent's id. The peer records it with the effect where it can: our own echo is then known for certain."""
+    external_id: ExternalId | None = None
+    """Which identity; for a create the id we ask for, or None where the peer chooses."""
+    link_id: ExternalId | None = None
+    """The id at the first peer, for the `link` column."""
+    fields: dict[str, Value] = {}
+    """Canonical values to be set; only what differs."""
+    expected: dict[str, Value] = {}
+    """What we believe the peer holds of those fields; anything else found there is `DIVERGED`."""
+
+
+class Target(Protocol):
+    """A peer's incoming half. Looking, comparing and writing happen inside, as close together as the peer allows."""
+
+    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Carry out the writes, each by itself; the results come in the same order. Never raises for one bad write.
+
+        Safe to call twice with the same write: a create never makes a second identity.
+
+        Raises:
+            PeerError: the peer cannot be written now; nothing is known of any of the writes.
+        """
+        ...
+
+    def choose_id(self, kind: str) -> ExternalId | None:
+        """An id for a create where the peer lets us choose it, else None."""
+        ...
+
+
+class SendError(StrEnum):
+    """Why no usable answer came."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    READ = "read"
+    TOO_LARGE = "too_large"
+    BLOCKED = "blocked"
+    PROTOCOL = "protocol"
+    INVALID_URL = "invalid_url"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout_s: float
+    is_exempt: bool = False
+    """Whether the SSRF guard lets private addresses pass: only for the operator's own peers."""
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back: a status, or the reason there is none."""
+
+    status: int | None = None
+    error: SendError | None = None
+    retry_after_s: float | None = None
+    body: bytes = b""
+    """The answer's body, capped."""
+    latency_s: float = 0.0
+
+
+class Sender(Protocol):
+    """HTTP out. Never raises for anything that the network or the other side can do."""
+
+    async def send(self, request: Request) -> Response:
+        """Post, follow no redirect, read at most the cap, end within the time-out."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
