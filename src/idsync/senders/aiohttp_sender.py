@@ -1,0 +1,296 @@
+"""HTTP out through aiohttp: the reference Sender.
+
+aiohttp looks names up, connects, does TLS, keeps the pool and parses. Its `ClientSession` is left out:
+cookies, redirects, proxies and a task for every body are what we must not or need not have, and a request
+through it takes 2.7 times the CPU of one written to the pooled connection here. The price is three names that
+aiohttp does not document (`connect`, `set_response_params`, `read`); the tests drive each over real sockets.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Final, cast
+
+import aiohttp
+import msgspec
+from aiohttp import ClientRequest, ClientTimeout, StreamReader, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType, Connection, SocketFactoryType
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from yarl import URL
+
+from idsync.ports import Clock, Request, Response, SendError
+from idsync.senders.retry_after import parse_retry_after
+from idsync.wire.address import Network, may_connect, parse_networks
+
+_UNTIMED: Final = ClientTimeout()  # our one deadline bounds everything, so aiohttp keeps none
+_EVERYWHERE: Final = parse_networks(("0.0.0.0/0", "::/0"))
+_ROUTES_MAX: Final = 4096
+_LOOKUPS_MAX: Final = 16
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sender takes at most."""
+
+    body_bytes: int = 4096
+    """How much of an answer's body is read; a longer one costs the connection."""
+    connections: int = 1024
+    """Connections in use at once; a request that must wait for one does so within its own time-out."""
+    connections_per_host: int = 64
+    """The same for one scheme, host and port."""
+    idle_s: float = 30.0
+    """How long a connection without use is kept."""
+    dns_s: int = 10
+    """How long a look-up is believed."""
+
+
+class AiohttpSender:
+    """A Sender on aiohttp's connections. Made inside the running loop, closed after its last `send` ended.
+
+    Args:
+        clock: measures latency and counts a `Retry-After` date; time-outs follow the loop's own clock.
+        allowed: networks that the SSRF guard lets pass besides public addresses.
+        limits: what is taken at most.
+        tls: how certificates are verified; None: against the system's authorities.
+        resolver: looks names up and is closed with the sender; None: the system's, in threads of its own.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        allowed: Sequence[Network] = (),
+        *,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._clock = clock
+        self._limits = limits or Limits()
+        # aiohttp's base class only asks for the two methods that ours has, so there is nothing to inherit.
+        self._resolver = resolver or cast("AbstractResolver", _ThreadResolver())
+        self._guarded = self._connector(tls, allowed)
+        self._exempt = self._connector(tls, _EVERYWHERE)
+        self._routes: dict[str, _Route] = {}
+
+    async def send(self, request: Request) -> Response:
+        """Post, follow no redirect, read at most the cap, end within the time-out.
+
+        The status decides and the body is only evidence: what breaks after the head shortens the body and is
+        no error. Where the other side closes a kept connection just as we write, nobody knows whether the
+        request arrived; that is the error `read`, and sending again is left to the caller.
+
+        Raises:
+            ValueError: a header holds CR, LF, NUL or a lone surrogate; such text is refused where it enters.
+        """
+        began = self._clock.monotonic()
+        route = self._routes.get(request.url) or self._plan(request.url)
+        if route is None:
+            return Response(error=SendError.INVALID_URL)
+        written = _render(route.start, request)
+        connector = self._exempt if request.is_exempt else self._guarded
+        connection: Connection | None = None
+        head: RawResponseMessage | None = None
+        error: SendError | None = None
+        body = bytearray()
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                connection = await connector.connect(route.request, [], _UNTIMED)
+                head, payload = await _ask(connection, written, self._limits.body_bytes)
+                await _read(payload, body, self._limits.body_bytes)
+                _give_back(connection)
+        except TimeoutError:
+            error = SendError.TIMEOUT
+        except (aiohttp.ClientError, HttpProcessingError) as raised:
+            error = _explain(raised)
+        finally:
+            if connection is not None:
+                _drop(connection)
+        latency_s = self._clock.monotonic() - began
+        if head is None:
+            return Response(error=error, latency_s=latency_s)
+        retry_after_s = self._retry_after_s(head)
+        return Response(status=head.code, retry_after_s=retry_after_s, body=bytes(body), latency_s=latency_s)
+
+    async def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        await self._guarded.close()
+        await self._exempt.close()
+        await self._resolver.close()
+
+    def _connector(self, tls: ssl.SSLContext | None, allowed: Sequence[Network]) -> TCPConnector:
+        return TCPConnector(
+            resolver=self._resolver,
+            ssl=tls or True,
+            limit=self._limits.connections,
+            limit_per_host=self._limits.connections_per_host,
+            keepalive_timeout=self._limits.idle_s,
+            ttl_dns_cache=self._limits.dns_s,
+            socket_factory=_guard(allowed),
+        )
+
+    def _plan(self, url: str) -> "_Route | None":
+        route = _parse_route(url)
+        if route is not None:
+            if len(self._routes) >= _ROUTES_MAX:
+                self._routes.clear()
+            self._routes[url] = route
+        return route
+
+    def _retry_after_s(self, head: RawResponseMessage) -> float | None:
+        text = head.headers.get("Retry-After")
+        if text is None:
+            return None
+        return parse_retry_after(text, head.headers.get("Date"), self._clock.now())
+
+
+class _Route(msgspec.Struct, frozen=True):
+    """What all requests to one URL share."""
+
+    request: ClientRequest
+    """Tells the connector the scheme, host and port; it is never sent itself."""
+    start: str
+    """The request line and the Host field, without the last line end."""
+
+
+def _parse_route(text: str) -> _Route | None:
+    """Read an absolute http or https URL; None: it is none, or names a user, which belongs in a header."""
+    try:
+        url = URL(text)
+        if url.scheme not in {"http", "https"} or url.raw_user is not None or url.raw_password is not None:
+            return None
+        request = ClientRequest("POST", url, loop=asyncio.get_running_loop())
+    except (ValueError, IndexError):  # yarl 1.25 looks for a host behind the @ of "http://[]@"
+        return None
+    return _Route(request, f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}")
+
+
+def _render(start: str, request: Request) -> bytes:
+    fields = "".join([f"\r\n{name}: {value}" for name, value in request.headers])
+    line_ends = len(request.headers)
+    if fields.count("\r") != line_ends or fields.count("\n") != line_ends or "\0" in fields:
+        raise ValueError("a request header holds CR, LF or NUL; refuse such text where it enters")
+    return f"{start}{fields}\r\nContent-Length: {len(request.body)}\r\n\r\n".encode() + request.body
+
+
+async def _ask(
+    connection: Connection, written: bytes, read_ahead_bytes: int
+) -> tuple[RawResponseMessage, StreamReader]:
+    """Write a request and wait for the head of its final answer."""
+    protocol = connection.protocol
+    if protocol is None or protocol.transport is None:
+        raise aiohttp.ServerDisconnectedError
+    if protocol.should_close:
+        # What came in before we asked would be taken for the answer.
+        raise HttpProcessingError(message="the endpoint spoke before it was asked")
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_ahead_bytes)
+    protocol.transport.write(written)
+    while True:
+        head, payload = await protocol.read()
+        if head.code >= HTTPStatus.OK or head.code == HTTPStatus.SWITCHING_PROTOCOLS:
+            return head, payload
+
+
+async def _read(payload: StreamReader, body: bytearray, limit_bytes: int) -> None:
+    """Append to `body` until the answer ends or the limit is reached; what came stays if the rest breaks."""
+    while len(body) < limit_bytes and not payload.at_eof():
+        body += await payload.read(limit_bytes - len(body))
+
+
+def _give_back(connection: Connection) -> None:
+    """Return the connection to the pool, which itself closes one whose answer was not read to its end."""
+    transport = connection.transport
+    # An answer may come before the whole request was written; the rest would be read as the next request.
+    if transport is not None and transport.get_write_buffer_size() == 0:
+        connection.release()
+
+
+def _drop(connection: Connection) -> None:
+    """Cut the connection unless it was given back; a TLS farewell may never come, so none is waited for."""
+    if connection.protocol is not None:
+        connection.protocol.abort()
+        connection.close()
+
+
+def _explain(raised: Exception) -> SendError:
+    match raised:
+        case aiohttp.ClientConnectorDNSError():
+            return SendError.DNS
+        case aiohttp.ClientConnectorError(os_error=_RefusedError()):
+            return SendError.BLOCKED
+        case aiohttp.ClientSSLError():
+            return SendError.TLS
+        case aiohttp.ClientConnectorError():
+            return SendError.CONNECT
+        case aiohttp.InvalidURL():
+            return SendError.INVALID_URL
+        case HttpProcessingError(__cause__=LineTooLong()):
+            return SendError.TOO_LARGE
+        case HttpProcessingError():
+            return SendError.PROTOCOL
+        case _:
+            return SendError.READ
+
+
+class _RefusedError(OSError):
+    """The guard refused an address. An OSError, so that the connector tries the host's other addresses."""
+
+
+def _guard(allowed: Sequence[Network]) -> SocketFactoryType:
+    """Make the SSRF guard: no socket for an address that is not vetted.
+
+    aiohttp asks for a socket for every address it is about to connect to, whether a look-up found it or the
+    URL spells it, and connects to just that address: nothing can change between the check and its use.
+    """
+
+    def open_socket(address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, (host, *_) = address
+        if not may_connect(str(host), allowed):
+            # Always the same text: where several addresses fail, only equal errors keep their type.
+            raise _RefusedError(errno.EACCES, "the address is not public and not in allow_cidrs")
+        return _Socket(family, kind, protocol)
+
+    return open_socket
+
+
+class _Socket(socket.socket):
+    """A socket that closes nothing when it is merely forgotten.
+
+    uvloop before 0.23 closes the descriptor when connecting is cancelled at its last step, but leaves the socket
+    believing that it owns it (uvloop issue 738). Such a socket would later close whatever had been given the same
+    number since: another delivery's connection, or the store's file. Every other path closes its socket by name.
+    """
+
+    def __del__(self) -> None:
+        self.detach()
+
+
+class _ThreadResolver:
+    """The system's resolver in threads of its own: names that never resolve hold up nobody but each other."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, "idsync-dns")
+
+    async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        """Look a name up; raises OSError where it has no address."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _look_up, host, port, family)
+
+    async def close(self) -> None:
+        """Let the threads end; only the interpreter's exit waits for a look-up that hangs."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except UnicodeError as error:  # a label that is empty or longer than 63 characters
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+    return [
+        ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=0)
+        for kind, _, protocol, _, address in found
+    ]

@@ -1,0 +1,125 @@
+"""What the tests of a Sender share: both event loops, senders that may reach 127.0.0.1, a short way to post."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+import pytest
+import uvloop
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from idsync.model.values import Instant
+from idsync.ports import Clock, Request, Response
+from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.wire.address import parse_networks
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every test on the loop of the standard library and on the one that idsync runs on."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+class RealClock:
+    """The machine's clock, as far as a sender looks at it."""
+
+    def now(self) -> Instant:
+        """Tell the milliseconds since 1970."""
+        return Instant(time.time_ns() // 1_000_000)
+
+    def monotonic(self) -> float:
+        """Tell seconds that never go back."""
+        return time.monotonic()
+
+
+class ScriptedResolver:
+    """Gives scripted answers, one for each look-up and the last one for ever: addresses, or an error to raise."""
+
+    def __init__(self, *answers: Sequence[str] | OSError) -> None:
+        self.names: list[str] = []
+        self._answers = deque(answers)
+
+    async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        """Answer the next look-up."""
+        self.names.append(host)
+        answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0) for address in answer
+        ]
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def scripted_resolver() -> Callable[..., AbstractResolver]:
+    """Make a resolver of scripted answers."""
+    return lambda *answers: cast("AbstractResolver", ScriptedResolver(*answers))
+
+
+@pytest.fixture
+async def make_sender() -> AsyncIterator[Callable[..., AiohttpSender]]:
+    """Make senders, which may reach 127.0.0.1 unless told otherwise, and close them after the test."""
+    made: list[AiohttpSender] = []
+
+    def make(
+        *allowed: str,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> AiohttpSender:
+        networks = parse_networks(allowed or ["127.0.0.0/8"])
+        made.append(AiohttpSender(cast("Clock", RealClock()), networks, limits=limits, tls=tls, resolver=resolver))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        await sender.close()
+
+
+@pytest.fixture
+def post(make_sender: Callable[..., AiohttpSender]) -> Callable[..., Awaitable[Response]]:
+    """Post a small request through a sender of its own, or the one that is given."""
+    senders: list[AiohttpSender] = []
+
+    async def send(
+        url: str,
+        sender: AiohttpSender | None = None,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        body: bytes = b"{}",
+        timeout_s: float = 5.0,
+        is_exempt: bool = False,
+    ) -> Response:
+        if sender is None:
+            senders[:] = senders or [make_sender()]
+        request = Request(url=url, headers=headers, body=body, timeout_s=timeout_s, is_exempt=is_exempt)
+        return await (sender or senders[0]).send(request)
+
+    return send
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port where connections succeed and nobody ever reads or answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def black_hole_port() -> Iterator[int]:
+    """A port where connecting never ends: its queue is full and stays full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.settimeout(0)
+            filler.connect_ex(address)
+        yield address[1]
+        for filler in fillers:
+            filler.close()
