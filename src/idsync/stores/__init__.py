@@ -1,0 +1,1 @@
+"""The Store in its forms: one package each, strangers to each other."""

@@ -1,0 +1,189 @@
+"""The one write: a plan, checked against what was read for it, then written whole.
+
+Runs inside the writer's transaction (`BEGIN IMMEDIATE`), so nothing moves between the checks and the writes. All checks
+come before all writes: a plan that is fenced or must be redone has written nothing.
+"""
+
+from collections.abc import Iterator
+
+from idsync.errors import DataRefused
+from idsync.model.entity import Entity
+from idsync.model.plan import CommitResult, Committed, Fenced, InboxKey, LinkKey, Plan, Redo
+from idsync.model.values import EntityId, PeerName
+from idsync.stores.sqlite import rows
+from idsync.stores.sqlite.db import Db, to_json
+from idsync.stores.sqlite.seal import EntityKeys, make_key
+
+
+def commit(db: Db, plan: Plan) -> CommitResult:
+    """Write a plan, or say why not.
+
+    Raises:
+        DataRefused: the plan contradicts itself or the store; nothing else of the transaction is touched.
+    """
+    epoch, seq, delivery = db.read("read_registry")[0]
+    if plan.epoch != epoch:
+        return Fenced()
+    _check_sense(plan)
+    found = db.read("find_revs", to_json(_ids_in(plan)))
+    claims = [(key, one.entity.id) for one in plan.entities for key in _links_of(one.entity)]
+    owners = _find_owners(db, claims)
+    moved = _moved_entities(plan, {id_: rev for id_, rev, _ in found})
+    taken = {claimant for key, claimant in claims if owners.get(key, claimant) != claimant}
+    redo = Redo(entities=frozenset(moved | taken), inbox=_known_keys(db, plan) | _settled_keys(db, plan))
+    if redo.entities or redo.inbox:
+        return redo
+    keys: dict[str, bytes | None] = {id_: key for id_, _, key in found}
+    keys |= {one.entity.id: make_key() for one in plan.entities if one.entity.id not in keys}
+    _write_entities(db, plan, keys)
+    db.write_many("insert_link", [(*key, claimant) for key, claimant in claims if key not in owners])
+    seqs = tuple(range(seq + 1, seq + 1 + len(plan.inbox)))
+    ids = tuple(range(delivery + 1, delivery + 1 + len(plan.deliveries)))
+    _write_inbox(db, plan, seqs, keys)
+    _write_deliveries(db, plan, ids, seqs)
+    released = _write_waits(db, plan, seqs)
+    _write_sources(db, plan)
+    _write_results(db, plan, keys)
+    if seqs or ids:
+        db.write("save_marks", seq + len(seqs), delivery + len(ids))
+    return Committed(seqs, ids, released)
+
+
+def _check_sense(plan: Plan) -> None:
+    """Refuse what no order of writers could make right."""
+    written = [one.entity.id for one in plan.entities]
+    if len(set(written)) != len(written):
+        raise DataRefused("the plan writes an entity twice; merge its events one after the other in memory")
+    for one in plan.entities:
+        if one.entity.rev == one.expected_rev:
+            raise DataRefused(f"the plan writes the entity {one.entity.id} without moving its rev")
+
+
+def _ids_in(plan: Plan) -> list[str]:
+    """Every entity whose rev or key this plan needs."""
+    ids: set[str] = {one.entity.id for one in plan.entities}
+    ids.update(row.entity for row in plan.inbox if row.entity is not None)
+    ids.update(one.row.entity for one in plan.settles if one.row.entity is not None)
+    ids.update(one.entity for one in plan.conflicts)
+    ids.update(rows.candidate_of(one.subject) for one in plan.attempts)
+    ids.update(rows.candidate_of(one.subject) for one in plan.parked)
+    return list(ids)
+
+
+def _links_of(entity: Entity) -> Iterator[LinkKey]:
+    """Every id that the entity has or had, at every peer; each once."""
+    for peer, link in entity.links.items():
+        for external_id in dict.fromkeys((link.external_id, *link.former)):
+            if external_id is not None:
+                yield peer, entity.kind, external_id
+
+
+def _find_owners(db: Db, claims: list[tuple[LinkKey, EntityId]]) -> dict[LinkKey, EntityId]:
+    """Who has the ids at peers that this plan's entities claim."""
+    if not claims:
+        return {}
+    found = rows.decode_links(db.read_packed("find_links", [key for key, _ in claims]))
+    return {(peer, kind, external_id): owner for peer, kind, external_id, owner in found}
+
+
+def _moved_entities(plan: Plan, revs: dict[str, int]) -> set[EntityId]:
+    """Entities that are not as they were read."""
+    return {one.entity.id for one in plan.entities if revs.get(one.entity.id) != one.expected_rev}
+
+
+def _known_keys(db: Db, plan: Plan) -> frozenset[InboxKey]:
+    """Events of the plan that were accepted before."""
+    if not plan.inbox:
+        return frozenset()
+    known = rows.decode_known(db.read_packed("find_known", [(row.peer, row.id) for row in plan.inbox]))
+    return frozenset((peer, id_) for peer, id_, *_ in known)
+
+
+def _settled_keys(db: Db, plan: Plan) -> frozenset[InboxKey]:
+    """Arrivals that the plan takes for waiting although they were settled meanwhile: no effect twice."""
+    taken = {one.seq for one in plan.settles} | {one.seq for one in plan.waits if one.seq is not None}
+    if not taken:
+        return frozenset()
+    settled = taken - {seq for (seq,) in db.read("find_waits", to_json(list(taken)))}
+    if not settled:
+        return frozenset()
+    found = {seq: (PeerName(peer), id_) for seq, peer, id_ in db.read("find_inbox_keys", to_json(list(settled)))}
+    if unknown := settled - found.keys():
+        raise DataRefused(f"no inbox row has the sequence {min(unknown)}; a wait or a settle names it")
+    return frozenset(found.values())
+
+
+def _write_entities(db: Db, plan: Plan, keys: EntityKeys) -> None:
+    if not plan.entities:
+        return
+    entities = [one.entity for one in plan.entities]
+    db.write_many("put_entity", [(one.id, one.kind, one.rev, keys[one.id], rows.encode(one)) for one in entities])
+    claims = dict[str, str](db.read("find_claims", to_json([one.id for one in entities])))
+    moved = [one for one in entities if claims.get(one.id) != _email_of(one)]
+    if moved:
+        db.write("release_email", to_json([one.id for one in moved]))
+        db.write_many("claim_email", [(one.id, one.kind, _email_of(one)) for one in moved if _email_of(one)])
+
+
+def _email_of(entity: Entity) -> str | None:
+    """The e-mail that an entity claims: a tombstone claims none."""
+    email = entity.value_of("email")
+    return email if isinstance(email, str) and email and entity.deleted is None else None
+
+
+def _write_inbox(db: Db, plan: Plan, seqs: tuple[int, ...], keys: EntityKeys) -> None:
+    db.write_many(
+        "insert_inbox", [rows.inbox_columns(seq, row, keys) for seq, row in zip(seqs, plan.inbox, strict=True)]
+    )
+    for one in plan.settles:
+        db.write("settle_inbox", *rows.verdict_columns(one.seq, one.row, keys), one.seq)
+    if plan.settles:
+        db.write("delete_waits", to_json([one.seq for one in plan.settles]))
+    db.write_many("insert_conflict", [rows.conflict_columns(one, keys) for one in plan.conflicts])
+
+
+def _write_deliveries(db: Db, plan: Plan, ids: tuple[int, ...], seqs: tuple[int, ...]) -> None:
+    db.write_many(
+        "insert_delivery",
+        [
+            (one.lane, id_, one.subject, one.version, one.seq if one.row is None else seqs[one.row], plan.at)
+            for id_, one in zip(ids, plan.deliveries, strict=True)
+        ],
+    )
+
+
+def _write_waits(db: Db, plan: Plan, seqs: tuple[int, ...]) -> int:
+    """Write waits, then release: what this plan fulfils it fulfils for its own waits too."""
+    db.write_many(
+        "put_wait",
+        [
+            (one.seq if one.row is None else seqs[one.row], one.reason, one.key, one.retry_at, one.attempts, plan.at)
+            for one in plan.waits
+        ],
+    )
+    return db.write("release_waits", plan.at, to_json(plan.releases)) if plan.releases else 0
+
+
+def _write_sources(db: Db, plan: Plan) -> None:
+    """Write what concerns the peers' outgoing halves: rereads, ended before they are asked for again, and positions."""
+    for done in plan.rereads_done:
+        db.write("end_reread", done.peer, done.kind, done.external_id, done.asked_at)
+    db.write_many(
+        "put_reread",
+        [(one.peer, one.kind, one.external_id, one.asked_at, one.retry_at, one.attempts) for one in plan.rereads],
+    )
+    db.write_many(
+        "put_position", [(peer, one.generation, one.number, one.nonce) for peer, one in plan.positions.items()]
+    )
+
+
+def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
+    """Write what the deliver side settles: attempts, positions, parked rows, commands."""
+    db.write_many("insert_attempt", [rows.attempt_columns(one, keys) for one in plan.attempts])
+    if plan.progress and db.write("advance_lanes", to_json(list(plan.progress.items()))) != len(plan.progress):
+        raise DataRefused(f"a position is for a lane that was never opened; the plan names {sorted(plan.progress)}")
+    db.write_many("put_parked", [rows.parked_columns(one, keys) for one in plan.parked])
+    if plan.unparked:
+        db.write("delete_parked", to_json(plan.unparked))
+    if plan.commands_done:
+        db.write("delete_commands", to_json(plan.commands_done))
