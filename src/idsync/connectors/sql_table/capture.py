@@ -1,0 +1,301 @@
+"""Capture: the triggers and tables that idsync keeps in the application's own database.
+
+Installing rings for every row there is, which is the first synchronisation. Nothing here is needed by the application:
+`remove` takes everything away again.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+
+from idsync import crash
+from idsync.connectors.sql_table.database import Pace, write_in_slices, write_transaction
+from idsync.connectors.sql_table.mapping import TableMapping
+from idsync.connectors.sql_table.rows import literal
+from idsync.connectors.sql_table.schema import Table, find_tables, quoted
+from idsync.connectors.sql_table.triggers import PREFIX, statement, triggers_of
+from idsync.errors import CaptureMissing, PeerError
+from idsync.model.event import Version
+from idsync.model.plan import Position
+from idsync.model.values import PeerName
+
+VERSION: Final = 1
+"""Of idsync's tables in the application's database."""
+STEP_ROWS: Final = 100
+"""Rows that one step of a long task touches: a fraction of a slice."""
+TABLES: Final = ("idsync_outbox", "idsync_rings", "idsync_writer", "idsync_receipts", "idsync_capture")
+
+
+class CaptureState(StrEnum):
+    """Whether the triggers stand as the configuration wants them."""
+
+    ABSENT = "absent"
+    OUTDATED = "outdated"
+    """Some are missing or were made for another configuration or schema: edits may be missed until `install`."""
+    INSTALLED = "installed"
+
+
+class CaptureStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What `idsync capture status` shows."""
+
+    state: CaptureState
+    generation: str | None = None
+    waiting: int = 0
+    """Outbox rows past the position that was asked about."""
+    ringing: tuple[str, ...] = ()
+    """Kinds whose rows have not all been rung for."""
+    tables: dict[str, str] = {}
+    """Kind → the table that is captured."""
+    warnings: tuple[str, ...] = ()
+
+
+class Capture(msgspec.Struct, frozen=True):
+    """An installed capture."""
+
+    peer: PeerName
+    generation: str
+    rings_until: int
+    is_trimmed: bool
+
+    def version(self, number: int) -> Version:
+        """Name a state of the database by the last outbox row that is part of it."""
+        return Version(self.peer, self.generation, number)
+
+
+class Catalog:
+    """The mapped tables as they are now; they are looked up again whenever anybody changes the schema."""
+
+    def __init__(self, peer: PeerName, mappings: Sequence[TableMapping]) -> None:
+        """Nothing is looked up yet."""
+        self.peer = peer
+        self._mappings = mappings
+        self._tables: dict[str, Table] = {}
+        self._looked_at: tuple[apsw.Connection, int] | None = None
+        self._state = CaptureState.ABSENT
+
+    def tables(self, connection: apsw.Connection) -> dict[str, Table]:
+        """Give the tables by kind.
+
+        Raises:
+            SchemaMismatch: a configured table or column is missing.
+        """
+        version = int(str(connection.pragma("schema_version")))
+        if self._looked_at != (connection, version):
+            self._tables = find_tables(connection, self._mappings)
+            self._state = _state_of(connection, self._tables)
+            self._looked_at = (connection, version)
+        return self._tables
+
+    def known(self, kind: str) -> Table | None:
+        """Give a table as it was at the last look; None before the first, or where there is none."""
+        return self._tables.get(kind)
+
+    def state(self, connection: apsw.Connection) -> CaptureState:
+        """Say whether the triggers stand as they should."""
+        self.tables(connection)
+        return self._state
+
+    def capture(self, connection: apsw.Connection) -> Capture:
+        """Give the installed capture.
+
+        Raises:
+            CaptureMissing: it is not installed, or does not fit the configuration or the schema any more.
+        """
+        state = self.state(connection)
+        if state is not CaptureState.INSTALLED:
+            raise CaptureMissing(f"{self.peer}: capture is {state}; run `idsync capture install {self.peer}`")
+        capture = _read_capture(connection, self.peer)
+        if capture is None:
+            raise CaptureMissing(f"{self.peer}: capture lost its own record; run `idsync capture install {self.peer}`")
+        return capture
+
+
+def install(connection: apsw.Connection, catalog: Catalog, pace: Pace) -> None:
+    """Make the triggers what they should be, and ring for every row if anything was missing. Safe to call again.
+
+    The generation and the rows that wait are kept. The triggers are exchanged in one transaction; the ringing is done
+    in slices, and goes on where it was if it is interrupted.
+
+    Raises:
+        PeerError: the database is captured for another peer.
+    """
+    is_current = catalog.state(connection) is CaptureState.INSTALLED
+    if not is_current or _read_capture(connection, catalog.peer) is None:
+        with write_transaction(connection):
+            tables = catalog.tables(connection)
+            _install_tables(connection, catalog.peer)
+            _drop_triggers(connection)
+            for table in tables.values():
+                for sql in triggers_of(table).values():
+                    connection.execute(sql)
+            _begin_ringing(connection, tables)
+            crash.point("capture.in_transaction")
+    _ring_all(connection, catalog.tables(connection), pace)
+
+
+def remove(connection: apsw.Connection, pace: Pace) -> None:
+    """Take everything of idsync out of the database: first the triggers, then the rows in slices, then the tables."""
+    with write_transaction(connection):
+        _drop_triggers(connection)
+    if _has_table(connection, "idsync_outbox"):
+        last = last_number(connection)
+        write_in_slices(connection, lambda: _trim(connection, last + 1), pace)
+    with write_transaction(connection):
+        for table in TABLES:
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def status(connection: apsw.Connection, catalog: Catalog, after: Position | None) -> CaptureStatus:
+    """Say how capture stands, and how many rows wait past a position."""
+    tables = catalog.tables(connection)
+    warnings = tuple(warning for table in tables.values() for warning in table.warnings)
+    named = {kind: table.name for kind, table in tables.items()}
+    capture = _read_capture(connection, catalog.peer)
+    if capture is None:
+        return CaptureStatus(state=CaptureState.ABSENT, tables=named, warnings=warnings)
+    number = after.number if after is not None and after.generation == capture.generation else 0
+    waiting = connection.execute("SELECT count(*) FROM idsync_outbox WHERE seq > ?", (number,)).fetchall()
+    return CaptureStatus(
+        state=catalog.state(connection),
+        generation=capture.generation,
+        waiting=int(str(waiting[0][0])),
+        ringing=tuple(str(kind) for (kind,) in connection.execute("SELECT kind FROM idsync_rings ORDER BY kind")),
+        tables=named,
+        warnings=warnings,
+    )
+
+
+def start_over(connection: apsw.Connection, catalog: Catalog, pace: Pace) -> None:
+    """Begin a new generation and ring for every row. What the outbox holds only rings from now on: it may be history.
+
+    The first transaction decides it; the ringing goes on where it was if it is interrupted.
+
+    Raises:
+        CaptureMissing: there is no capture to begin anew.
+    """
+    with write_transaction(connection):
+        catalog.capture(connection)
+        row = (_new_generation(), last_number(connection))
+        connection.execute("UPDATE idsync_capture SET generation = ?, rings_until = ?, is_trimmed = 0", row)
+        _begin_ringing(connection, catalog.tables(connection))
+        crash.point("rewind.in_transaction")
+    _ring_all(connection, catalog.tables(connection), pace)
+
+
+def trim(connection: apsw.Connection, catalog: Catalog, before: Position, pace: Pace) -> None:
+    """Delete the outbox rows before a position of this generation, in slices."""
+    if catalog.capture(connection).generation != before.generation:
+        return
+    first = connection.execute("SELECT min(seq) FROM idsync_outbox").fetchall()[0][0]
+    if isinstance(first, int) and first < before.number:
+        write_in_slices(connection, lambda: _trim(connection, before.number), pace)
+
+
+def last_number(connection: apsw.Connection) -> int:
+    """Give the number of the last outbox row that ever was, also where it is trimmed."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'idsync_outbox'").fetchone()
+    return int(str(found[0])) if found is not None else 0
+
+
+def _state_of(connection: apsw.Connection, tables: Mapping[str, Table]) -> CaptureState:
+    wanted = {name: sql for table in tables.values() for name, sql in triggers_of(table).items()}
+    if not _has_table(connection, "idsync_capture"):
+        return CaptureState.ABSENT
+    return CaptureState.INSTALLED if _read_triggers(connection) == wanted else CaptureState.OUTDATED
+
+
+def _read_triggers(connection: apsw.Connection) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB ?", (f"{PREFIX}*",)
+    )
+    return {str(name): str(sql) for name, sql in rows}
+
+
+def _read_capture(connection: apsw.Connection, peer: PeerName) -> Capture | None:
+    if not _has_table(connection, "idsync_capture"):
+        return None
+    columns = "peer, version, generation, rings_until, is_trimmed"
+    row = connection.execute(f"SELECT {columns} FROM idsync_capture").fetchone()  # noqa: S608  # our own columns
+    if row is None:
+        return None
+    if row[0] != peer:
+        raise PeerError(f"{peer}: the database is captured for the peer {row[0]}; remove that capture first")
+    if row[1] != VERSION:
+        raise PeerError(
+            f"{peer}: capture was installed by another version of idsync (its tables are of version {row[1]})"
+        )
+    return Capture(peer, str(row[2]), int(str(row[3])), bool(row[4]))
+
+
+def _install_tables(connection: apsw.Connection, peer: PeerName) -> None:
+    if _read_capture(connection, peer) is not None:
+        return
+    connection.execute(statement("migrations/0001_capture"))
+    row = (peer, VERSION, _new_generation())
+    connection.execute("INSERT INTO idsync_capture (one, peer, version, generation) VALUES (1, ?, ?, ?)", row)
+
+
+def _drop_triggers(connection: apsw.Connection) -> None:
+    for name in _read_triggers(connection):
+        connection.execute(f"DROP TRIGGER {quoted(name)}")
+
+
+def _begin_ringing(connection: apsw.Connection, tables: Mapping[str, Table]) -> None:
+    for kind in tables:
+        connection.execute("INSERT OR REPLACE INTO idsync_rings (kind, after) VALUES (?, NULL)", (kind,))
+
+
+def _ring_all(connection: apsw.Connection, tables: Mapping[str, Table], pace: Pace) -> None:
+    pending = [str(kind) for (kind,) in connection.execute("SELECT kind FROM idsync_rings ORDER BY kind").fetchall()]
+    for kind in pending:
+        write_in_slices(connection, partial(_ring_some, connection, tables.get(kind), kind), pace)
+
+
+def _ring_some(connection: apsw.Connection, table: Table | None, kind: str) -> bool:
+    """Ring for the next rows of a table; say whether there are more."""
+    row = connection.execute("SELECT after IS NULL FROM idsync_rings WHERE kind = ?", (kind,)).fetchone()
+    if row is None:
+        return False
+    count = 0
+    if table is not None:
+        past = f"(SELECT after FROM idsync_rings WHERE kind = {literal(kind)})"  # noqa: S608  # the kind is ours
+        sql = statement("ring_rows").format(
+            kind=literal(kind),
+            key=quoted(table.key),
+            table=quoted(table.name),
+            collation=table.key_collation,
+            after="" if row[0] else f"AND {quoted(table.key)} COLLATE {table.key_collation} > {past}",
+            limit=STEP_ROWS,
+        )
+        connection.execute(sql)
+        count = connection.changes()
+    if count < STEP_ROWS:
+        connection.execute("DELETE FROM idsync_rings WHERE kind = ?", (kind,))
+        return False
+    last = connection.last_insert_rowid()
+    connection.execute(
+        "UPDATE idsync_rings SET after = (SELECT id FROM idsync_outbox WHERE seq = ?) WHERE kind = ?", (last, kind)
+    )
+    return True
+
+
+def _trim(connection: apsw.Connection, before: int) -> bool:
+    connection.execute("UPDATE idsync_capture SET is_trimmed = 1 WHERE NOT is_trimmed")
+    connection.execute(statement("trim_outbox"), (before, STEP_ROWS))
+    return connection.changes() == STEP_ROWS
+
+
+def _has_table(connection: apsw.Connection, name: str) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (name,)).fetchone()
+        is not None
+    )
+
+
+def _new_generation() -> str:
+    return secrets.token_hex(8)

@@ -1,0 +1,123 @@
+"""Reading: one identity as it is now, or all of them, each with the version of the state it was seen in."""
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+
+from idsync.connectors.sql_table.capture import Capture, Catalog, last_number
+from idsync.connectors.sql_table.database import Database, read_transaction
+from idsync.connectors.sql_table.mapping import SqlValue
+from idsync.connectors.sql_table.rows import Row, changed_at, fields_of, id_of, is_gone, json_of, read_row
+from idsync.connectors.sql_table.schema import Table, quoted
+from idsync.connectors.sql_table.triggers import statement
+from idsync.errors import PeerError
+from idsync.model.delivery import Image
+from idsync.model.values import ExternalId, Instant
+from idsync.ports import Clock
+
+PAGE_ROWS: Final = 200
+INTEGER_TEXT_MAX: Final = 19
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One row of a mapped table."""
+
+    key: int | bytes
+    """As the column holds it; a text's bytes."""
+    row: Row
+
+
+class SqliteReader:
+    """A Reader over the mapped tables of one SQLite file."""
+
+    def __init__(self, database: Database, catalog: Catalog, clock: Clock) -> None:
+        """Share the database's one connection and what is known of its schema."""
+        self._database = database
+        self._catalog = catalog
+        self._clock = clock
+
+    async def read(self, kind: str, external_id: ExternalId) -> Image | None:
+        """Read one identity; None: it is not there, or counts as deleted. Fields without a canonical form are left out.
+
+        Raises:
+            CaptureMissing: without capture the state that is seen has no version.
+            PeerError: the database cannot be read now, or holds the id more than once.
+        """
+        return await self._database.run(lambda connection: self._read(connection, kind, external_id))
+
+    async def list(self, kind: str) -> AsyncIterator[Image]:
+        """Read every identity of a kind in key order, page by page; each page is one state of the database."""
+        after: int | bytes | None = None
+        has_more = True
+        while has_more:
+            images, after, has_more = await self._database.run(partial(self._page, kind=kind, after=after))
+            for image in images:
+                yield image
+
+    def _read(self, connection: apsw.Connection, kind: str, external_id: ExternalId) -> Image | None:
+        with read_transaction(connection):
+            capture, table = self._catalog.capture(connection), self._catalog.tables(connection).get(kind)
+            found = find_by(connection, table, table.key, external_id) if table is not None else ()
+            number = last_number(connection)
+        if len(found) > 1:
+            raise PeerError(f"{capture.peer}: more than one {kind} has the same key; make the key column unique")
+        if table is None or not found:
+            return None
+        return image_of(capture, table, found[0], number, self._clock.now())
+
+    def _page(
+        self, connection: apsw.Connection, kind: str, after: int | bytes | None
+    ) -> tuple[Sequence[Image], int | bytes | None, bool]:
+        with read_transaction(connection):
+            capture, table = self._catalog.capture(connection), self._catalog.tables(connection).get(kind)
+            if table is None:
+                return [], None, False
+            key = f"{quoted(table.key)} COLLATE {table.key_collation}"
+            past = "CAST(? AS TEXT)" if isinstance(after, bytes) else "?"
+            bound = f"AND {key} > {past}" if after is not None else ""
+            condition = f"typeof({quoted(table.key)}) IN ('integer', 'text') {bound} ORDER BY {key} LIMIT {PAGE_ROWS}"
+            rows = _select(connection, table, condition, (after,) if after is not None else ())
+            number = last_number(connection)
+        now = self._clock.now()
+        images = [image for one in rows if (image := image_of(capture, table, one, number, now)) is not None]
+        return images, rows[-1].key if rows else None, len(rows) == PAGE_ROWS
+
+
+def find_by(connection: apsw.Connection, table: Table, column: str, value: ExternalId) -> list[Found]:
+    """Find the rows whose column holds an id: at most two, since two are already one too many."""
+    return _select(connection, table, f"{quoted(column)} IN (?, ?) LIMIT 2", key_values(value))
+
+
+def key_values(value: ExternalId) -> tuple[SqlValue, SqlValue]:
+    """Give what a column may hold for an id: its text or, where it is one, the integer."""
+    digits = value.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) < INTEGER_TEXT_MAX and str(int(value)) == value:
+        return value, int(value)
+    return value, value
+
+
+def image_of(capture: Capture, table: Table, found: Found, number: int, now: Instant) -> Image | None:
+    """Make the image of a row that was seen while the outbox ended at `number`; None: it counts as deleted."""
+    external_id = id_of(found.key)
+    if external_id is None or is_gone(table, found.row):
+        return None
+    fields, _ = fields_of(table, found.row)
+    return Image(
+        external_id=external_id,
+        fields=fields,
+        version=capture.version(number),
+        at=changed_at(table, found.row) or now,
+        link_id=id_of(found.row.get(table.link)) if table.link is not None else None,
+    )
+
+
+def _select(connection: apsw.Connection, table: Table, condition: str, values: tuple[SqlValue, ...]) -> list[Found]:
+    updated = () if table.updated is None else (table.updated.name,)
+    sql = statement("read_rows").format(
+        key=quoted(table.key), row=json_of("r", table.captured + updated), table=quoted(table.name), condition=condition
+    )
+    rows = connection.execute(sql, values)
+    return [Found(key, read_row(row)) for key, row in rows if isinstance(key, int | bytes) and isinstance(row, bytes)]
