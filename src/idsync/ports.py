@@ -116,10 +116,15 @@ class DeliveryState(StrEnum):
     """The states of a delivery that rest in the store (DESIGN §6); `sending` is in memory only."""
 
     QUEUED = "queued"
+    """In its lane, not tried yet."""
     DELIVERED = "delivered"
+    """Done."""
     PARKED = "parked"
+    """Waits by itself for its next try, or behind an earlier one of its identity."""
     DEAD = "dead"
+    """Given up at the limit of tries or age; `idsync dead requeue` tries it again."""
     SKIPPED = "skipped"
+    """Superseded by a newer one, or its destination was disabled."""
 
 
 class DeliveryRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,14 +338,23 @@ class SendError(StrEnum):
     """Why no usable answer came."""
 
     DNS = "dns"
+    """The name could not be looked up."""
     CONNECT = "connect"
+    """No connection was made."""
     TLS = "tls"
+    """The certificate or the handshake is not good."""
     TIMEOUT = "timeout"
+    """It took longer than the time-out, whatever part of it."""
     READ = "read"
+    """The connection ended before the answer did."""
     TOO_LARGE = "too_large"
+    """The head of the answer is too large."""
     BLOCKED = "blocked"
+    """The address is private, and not among `delivery.allow_cidrs`."""
     PROTOCOL = "protocol"
+    """The answer is no HTTP."""
     INVALID_URL = "invalid_url"
+    """The address cannot be requested."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

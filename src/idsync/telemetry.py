@@ -83,10 +83,6 @@ class Log:
             line = f"{at[11:23]} {level:<7} {event}" + "".join(f"  {name}={value}" for name, value in fields.items())
         self._out.write(line + "\n")
 
-    def info(self, event: str, **fields: object) -> None:
-        """Say what is normal."""
-        self.write("info", event, fields)
-
     def warn(self, event: str, **fields: object) -> None:
         """Say what an operator should look at."""
         self.write("warning", event, fields)

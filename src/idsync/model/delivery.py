@@ -30,13 +30,17 @@ class Outcome(StrEnum):
     """How one try of a delivery ended."""
 
     DELIVERED = "delivered"
+    """The endpoint answered 2xx, or the Target wrote it."""
     UNCHANGED = "unchanged"
     """The Target already held it: nothing was written."""
     SUPERSEDED = "superseded"
     """A newer delivery of the same subject carries its state."""
     SKIPPED = "skipped"
+    """The destination was disabled."""
     FAILED = "failed"
+    """No answer, or not a good one: it is tried again."""
     REFUSED = "refused"
+    """The peer refuses the values: it is tried again later, for something may change there."""
 
 
 SETTLED = frozenset({Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.SKIPPED})
@@ -109,6 +113,7 @@ class Effect(StrEnum):
     """What a Target did with one write."""
 
     WRITTEN = "written"
+    """The peer holds the wanted values now."""
     UNCHANGED = "unchanged"
     """The peer already held the wanted values."""
     DIVERGED = "diverged"

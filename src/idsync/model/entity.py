@@ -77,6 +77,7 @@ class LinkState(StrEnum):
     PENDING = "pending"
     """Not there yet: a create is wanted or under way."""
     LIVE = "live"
+    """The peer holds it."""
     UNLINKED = "unlinked"
     """Deleted there by a non-owner; nothing is written to it any more."""
     GONE = "gone"

@@ -11,13 +11,21 @@ class Verdict(StrEnum):
     """What became of an accepted event (DESIGN §2, Inbox)."""
 
     APPLIED = "applied"
+    """It changed the truth, or was passed on."""
     ECHO = "echo"
+    """The peer was already known to hold it, as after a write of ours: nothing to do."""
     DUPLICATE = "duplicate"
+    """This id was accepted before."""
     STALE = "stale"
+    """Something newer of the same identity was merged already, or the identity is deleted."""
     REREAD = "reread"
+    """Its order cannot be told: the identity is read again at its peer."""
     CONFLICT = "conflict"
+    """Nothing of it was taken: a rule decided for another value, and both are kept in the log of conflicts."""
     PARKED = "parked"
+    """It waits: for another identity, for a decision, or because it could not be understood."""
     REFUSED = "refused"
+    """It was not accepted."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,6 +1,6 @@
 """The small types every other module speaks in: names, ids, instants, field values."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -37,6 +37,9 @@ class Kind(StrEnum):
     API_KEY = "api_key"
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
 KINDS = frozenset(kind.value for kind in Kind)
 
 
@@ -59,5 +62,5 @@ def parse_instant(text: str) -> Instant | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    at = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    at = (moment - _EPOCH) // _MILLISECOND
     return Instant(at) if 0 <= at <= INSTANT_MAX else None

@@ -1,0 +1,1 @@
+"""The line: ingest, deliver, apply, reread. One module per verb; what they share stands beside them."""

@@ -1,0 +1,321 @@
+"""Deliver to a peer: look, announce, write, confirm (DESIGN §1.4, §5).
+
+A Target delivery is a doorbell: what is written is the entity as it is now, and every delivery of that subject up to
+then is settled with it. The confirmation goes through the same door as everything else a peer says: ingest.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import assert_never
+
+import msgspec
+
+from idsync import crash
+from idsync.errors import PeerError, StoreError, StoreFenced
+from idsync.model.delivery import Delivery, Effect, Image, Outcome, Parked, WriteResult
+from idsync.model.destination import Lane
+from idsync.model.entity import Action, Entity, Intent, intent_id
+from idsync.model.event import Arrival, Receipt
+from idsync.model.mapping import Mapping
+from idsync.model.plan import Committed, EntityWrite, Fenced, Keys, Plan, Redo, Reread
+from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject, subject_of
+from idsync.pipeline.ingest import Submission
+from idsync.pipeline.parts.bells import UNSETTLED, Bell, Bells
+from idsync.pipeline.parts.feed import DeliverLimits
+from idsync.pipeline.parts.looks import arrival_of, observation_of
+from idsync.pipeline.parts.routes import target_name
+from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.wake import wait_for
+from idsync.policy.dispatch import Need, Unknown, announce, chosen_id, need_of, newest_stamp, withdraw
+from idsync.policy.retry import RetryPolicy
+from idsync.ports import Clock, Store, Target, Write
+from idsync.telemetry import Counters, Log
+
+Kinds = MappingOf[str, Mapping]
+"""The rules of every synced kind."""
+BATCH_MAX = 100
+"""Subjects written together."""
+INTENT_LIFE_MS = 60_000
+"""After this no request of an intent can still be under way."""
+PASSES_MAX = 20
+PAUSE_MAX_S = 30.0
+"""A peer that does not answer is tried again at least this often; its lanes wait and burn no attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One write that is announced: what the entity was, and what is asked of the peer."""
+
+    entity: Entity
+    write: Write
+
+
+class TargetDeliverer:
+    """Brings one peer to the truth. One batch at a time; `tick` is its only loop."""
+
+    def __init__(  # noqa: PLR0913  # the composition root names each part once
+        self,
+        peer: PeerName,
+        target: Target,
+        mappings: Kinds,
+        lanes: Sequence[tuple[Lane, int]],
+        *,
+        store: Store,
+        submit: Callable[[Submission], Awaitable[list[Receipt]]],
+        settler: Settler,
+        clock: Clock,
+        counters: Counters,
+        log: Log,
+        epoch: int,
+        limits: DeliverLimits,
+        retry: RetryPolicy,
+    ) -> None:
+        """Wire it; `start` loads what was parked."""
+        self.peer = peer
+        self.name = target_name(peer)
+        self._target = target
+        self._mappings = mappings
+        self._store = store
+        self._submit = submit
+        self._settler = settler
+        self._clock = clock
+        self._counters = counters
+        self._log = log
+        self._epoch = epoch
+        self._bells = Bells(
+            self.name,
+            lanes,
+            store=store,
+            settler=settler,
+            clock=clock,
+            counters=counters,
+            limits=limits,
+            retry=retry,
+        )
+        self._paused_until: Instant = Instant(0)
+        self._pause_s = 0.0
+        self._wake = asyncio.Event()
+
+    async def start(self) -> None:
+        """Load the subjects that are parked."""
+        await self._bells.start()
+
+    def offer(self, delivery: Delivery) -> None:
+        """Take a delivery that was just committed."""
+        self._bells.offer(delivery)
+        self._wake.set()
+
+    def requeue(self, row: Parked) -> None:
+        """Carry out an operator's command: try a dead row's subject again."""
+        self._bells.requeue(row)
+        self._wake.set()
+
+    async def tick(self) -> float:
+        """Write one batch of what is due; return the seconds until the next look."""
+        self._wake.clear()
+        await self._bells.fetch()
+        now = self._clock.now()
+        if now < self._paused_until:
+            return (self._paused_until - now) / 1000
+        batch = self._bells.take(BATCH_MAX)
+        if not batch:
+            return self._bells.next_due_s()
+        crash.point("deliver.read")
+        try:
+            await self._apply(batch)
+        except PeerError as error:
+            self._bells.put_back(batch)
+            self._pause(error)
+        except StoreError:
+            self._bells.put_back(batch)
+            raise
+        return 0.0
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there may be something to do, at the latest after `timeout_s` seconds."""
+        await wait_for(self._wake, timeout_s)
+
+    async def _apply(self, batch: dict[Subject, Bell]) -> None:
+        """The straight run: look up, announce, write, confirm, settle."""
+        jobs, done, unknown = await self._announce(batch)
+        crash.point("intent.written")
+        results = await self._write(jobs)
+        revs = await self._withdraw(jobs, results)
+        await self._confirm(jobs, results, unknown, revs)
+        self._pause_s = 0.0
+        for subject, outcome in done.items():
+            self._bells.settle(subject, batch[subject], outcome)
+        for job, result in zip(jobs, results, strict=True):
+            subject = subject_of(job.entity.kind, job.entity.id)
+            outcome = _outcome_of(job, result)
+            error = result.error or (result.effect.value if outcome in UNSETTLED else None)
+            self._bells.settle(subject, batch[subject], outcome, error, result.retry_after_s)
+
+    async def _announce(
+        self, batch: dict[Subject, Bell]
+    ) -> tuple[list[_Job], dict[Subject, Outcome], list[tuple[Entity, Unknown]]]:
+        """Commit the intents of all writes that are needed, so that their echoes are known whatever happens next."""
+        wanted = {EntityId(subject.partition("/")[2]): subject for subject in batch}
+        for _ in range(PASSES_MAX):
+            found = (await self._store.load(Keys(entities=frozenset(wanted)))).entities
+            jobs, unknown = [], []
+            done: dict[Subject, Outcome] = {}
+            for entity_id, subject in wanted.items():
+                entity = found.get(entity_id)
+                mapping = self._mappings.get(entity.kind) if entity is not None else None
+                need = need_of(entity, self.peer, mapping) if entity is not None and mapping is not None else None
+                if isinstance(need, Need) and entity is not None and mapping is not None:
+                    jobs.append(self._job(entity, need, mapping))
+                    continue
+                if isinstance(need, Unknown) and entity is not None:
+                    unknown.append((entity, need))
+                done[subject] = Outcome.UNCHANGED if need is None else Outcome.SUPERSEDED
+            crash.point("intent.before_commit")
+            if not jobs or await self._commit([EntityWrite(job.entity, job.entity.rev - 1) for job in jobs]):
+                return jobs, done, unknown
+        raise StoreError(f"peer {self.peer}: {len(batch)} identities kept moving while their writes were announced")
+
+    async def _commit(self, writes: Sequence[EntityWrite]) -> bool:
+        """Commit intents that were opened or closed; False: some entity moved since it was read."""
+        match await self._store.commit(Plan(epoch=self._epoch, entities=tuple(writes), at=self._clock.now())):
+            case Committed():
+                return True
+            case Redo():
+                return False
+            case Fenced():
+                raise StoreFenced
+            case unknown:
+                assert_never(unknown)
+
+    def _job(self, entity: Entity, need: Need, mapping: Mapping) -> _Job:
+        link = entity.link_at(self.peer)
+        chosen = link.external_id
+        if need.action is Action.CREATE:
+            chosen = chosen_id(entity, self.peer) or self._target.choose_id(entity.kind)
+        intent = Intent(
+            id=intent_id(entity.id, entity.version, self._clock.new_id()),
+            action=need.action,
+            epoch=self._epoch,
+            version=entity.version,
+            fields=need.fields,
+            external_id=chosen,
+            seen_at=newest_stamp(entity, need.fields),
+            expires_at=Instant(self._clock.now() + INTENT_LIFE_MS),
+        )
+        write = Write(
+            entity=entity.id,
+            kind=entity.kind,
+            action=need.action,
+            intent=intent.id,
+            external_id=chosen,
+            link_id=_link_id(entity, self.peer, mapping),
+            fields=need.fields,
+            expected=need.expected,
+        )
+        return _Job(announce(entity, self.peer, intent), write)
+
+    async def _write(self, jobs: list[_Job]) -> Sequence[WriteResult]:
+        return await self._target.write([job.write for job in jobs]) if jobs else []
+
+    async def _withdraw(self, jobs: list[_Job], results: Sequence[WriteResult]) -> dict[EntityId, int]:
+        """Close the intents of writes that certainly never happened; give the `rev` of each link as that leaves it."""
+        void = {
+            job.entity.id: job.write.intent for job, result in zip(jobs, results, strict=True) if _is_void(job, result)
+        }
+        for _ in range(PASSES_MAX):
+            if not void:
+                return {}
+            found = (await self._store.load(Keys(entities=frozenset(void)))).entities
+            closed = {one.id: withdraw(one, self.peer, void[one.id]) for one in found.values()}
+            writes = [EntityWrite(one, found[one.id].rev) for one in closed.values() if one is not found[one.id]]
+            if not writes or await self._commit(writes):
+                return {one.id: one.link_at(self.peer).rev for one in closed.values()}
+        raise StoreError(f"peer {self.peer}: {len(void)} identities kept moving while their writes were withdrawn")
+
+    async def _confirm(
+        self,
+        jobs: list[_Job],
+        results: Sequence[WriteResult],
+        unknown: list[tuple[Entity, Unknown]],
+        revs: dict[EntityId, int],
+    ) -> None:
+        """Ingest what the peer returned: of our writes the confirmation, of anything else what nobody reported."""
+        now = self._clock.now()
+        arrivals = [
+            arrival
+            for job, result in zip(jobs, results, strict=True)
+            if (arrival := self._seen(job, result, now, revs.get(job.entity.id))) is not None
+        ]
+        absent = [job.entity for job, result in zip(jobs, results, strict=True) if _is_missing(job, result)]
+        rereads = [
+            Reread(peer=self.peer, kind=entity.kind, external_id=external_id, asked_at=now, retry_at=now)
+            for entity in (*absent, *(entity for entity, _ in unknown))
+            if (external_id := entity.link_at(self.peer).external_id) is not None
+        ]
+        if arrivals or rereads:
+            await self._submit(Submission(arrivals=arrivals, rereads=rereads))
+
+    def _seen(self, job: _Job, result: WriteResult, now: Instant, rev: int | None) -> Arrival | None:
+        match result.effect:
+            case Effect.WRITTEN | Effect.UNCHANGED:
+                origin: str | None = job.write.intent
+            case Effect.DIVERGED:
+                origin = None
+            case Effect.ABSENT:
+                origin = job.write.intent if job.write.action is Action.REMOVE else None
+                if origin is None:
+                    return None
+            case Effect.REFUSED | Effect.UNAVAILABLE:
+                return None
+            case unknown:
+                assert_never(unknown)
+        is_gone = job.write.action is Action.REMOVE and origin is not None
+        image = result.image
+        if image is None:
+            if not is_gone or job.write.external_id is None:
+                return None
+            image = Image(external_id=job.write.external_id, fields={}, at=now)
+        seen = observation_of(self.peer, job.write.kind, image, f"look:{job.write.intent}", now, is_gone=is_gone)
+        return arrival_of(msgspec.structs.replace(seen, origin=origin, rev=rev))
+
+    def _pause(self, error: PeerError) -> None:
+        """Leave everything for later: the peer is away, and that is nobody's attempt."""
+        self._pause_s = min(PAUSE_MAX_S, max(0.25, self._pause_s * 2))
+        self._paused_until = Instant(self._clock.now() + round(self._pause_s * 1000))
+        self._counters.add("idsync_target_pauses_total", self.name)
+        self._log.warn(
+            "peer cannot be written; its lanes wait", peer=self.peer, retry_in_s=self._pause_s, why=str(error)
+        )
+
+
+def _outcome_of(job: _Job, result: WriteResult) -> Outcome:
+    match result.effect:
+        case Effect.WRITTEN:
+            return Outcome.DELIVERED
+        case Effect.UNCHANGED:
+            return Outcome.UNCHANGED
+        case Effect.ABSENT if job.write.action is Action.REMOVE:
+            return Outcome.UNCHANGED
+        case Effect.DIVERGED | Effect.ABSENT:
+            # What was found is ingested by now and dispatched anew, if anything is still to be written.
+            return Outcome.FAILED
+        case Effect.REFUSED | Effect.UNAVAILABLE:
+            return Outcome.REFUSED
+        case unknown:
+            assert_never(unknown)
+
+
+def _is_void(job: _Job, result: WriteResult) -> bool:
+    """Whether the write certainly never happened: the peer looked, and left everything as it was."""
+    return result.effect in {Effect.DIVERGED, Effect.REFUSED} or _is_missing(job, result)
+
+
+def _is_missing(job: _Job, result: WriteResult) -> bool:
+    return result.effect is Effect.ABSENT and job.write.action is not Action.REMOVE
+
+
+def _link_id(entity: Entity, peer: PeerName, mapping: Mapping) -> ExternalId | None:
+    first = mapping.first_peer
+    return entity.link_at(first).external_id if first is not None and first != peer else None

@@ -1,0 +1,1 @@
+"""What the verbs of the line are made of: state in memory and values, each for one purpose."""

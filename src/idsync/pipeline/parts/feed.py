@@ -1,0 +1,140 @@
+"""The unsettled deliveries of one destination, in lane order: from memory where they were just queued, else read.
+
+A lane is *caught up* while everything past its cursor has been offered from memory. The first offer that does not fit
+ends that, and the lane is read from the store until a read finds its end and nothing was offered meanwhile (DESIGN §6,
+Reading).
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from idsync.model.delivery import Delivery
+from idsync.model.destination import Lane
+from idsync.model.plan import LaneCursor
+from idsync.ports import Lanes
+
+PARKED_PAGE = 500
+"""Parked rows read at a time."""
+
+
+class DeliverLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What bounds one destination's deliveries in memory."""
+
+    memory_max: int = 4_000
+    page_max: int = 500
+    window_max: int = 100
+    """Unsettled events of one key in memory; the rest of the key is parked as `behind`, so that the lane moves on."""
+    response_bytes_max: int = 4_096
+
+
+class _Lane:
+    """One lane in memory: its cursor, and which of the deliveries taken from it are settled."""
+
+    __slots__ = ("after", "done", "generation", "has_missed", "id", "is_caught_up", "order", "position")
+
+    def __init__(self, lane: Lane, position: int) -> None:
+        self.id = lane.id
+        self.generation = lane.generation
+        self.after = position
+        self.position = position
+        self.order: deque[int] = deque()
+        self.done: set[int] = set()
+        self.is_caught_up = False
+        self.has_missed = False
+
+    def take(self, delivery: Delivery) -> None:
+        self.order.append(delivery.id)
+        self.after = delivery.id
+
+    def settle(self, delivery: int) -> None:
+        self.done.add(delivery)
+        while self.order and self.order[0] in self.done:
+            self.done.discard(self.order.popleft())
+
+    def settled_up_to(self) -> int:
+        """The id up to which everything is settled: only what comes before the first open one counts."""
+        return self.order[0] - 1 if self.order else self.after
+
+
+class Feed:
+    """All lanes of one destination. Owned by one deliverer; every method runs in the event loop."""
+
+    def __init__(self, store: Lanes, lanes: Sequence[tuple[Lane, int]], *, memory_max: int, page_max: int) -> None:
+        """Start behind the settled positions.
+
+        Args:
+            store: where lanes are read.
+            lanes: the destination's open lanes with their positions, older generations first.
+            memory_max: deliveries held in memory at most; beyond it lanes fall back to the store.
+            page_max: deliveries read for one lane at a time.
+        """
+        self._store = store
+        self._lanes = {lane.id: _Lane(lane, position) for lane, position in lanes}
+        self._memory_max = memory_max
+        self._page_max = page_max
+        self._moved: set[int] = set()
+        self.size = 0
+        """Deliveries in memory, not settled yet."""
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Take a delivery that was just committed, if its lane is caught up and there is room; say whether."""
+        lane = self._lanes[delivery.lane]
+        if delivery.id <= lane.after:
+            return False
+        if lane.is_caught_up and self.size < self._memory_max:
+            lane.take(delivery)
+            self.size += 1
+            return True
+        lane.is_caught_up = False
+        lane.has_missed = True
+        return False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether some lane has to be read from the store, and there is room for what is found."""
+        return self.size < self._memory_max and any(not lane.is_caught_up for lane in self._lanes.values())
+
+    async def fetch(self) -> list[Delivery]:
+        """Read the lanes that are behind, of the oldest generation that is not empty."""
+        behind = self._behind()
+        if not behind:
+            return []
+        for lane in behind:
+            lane.has_missed = False
+        page = await self._store.read([LaneCursor(lane.id, lane.after) for lane in behind], self._page_max)
+        for delivery in page.deliveries:
+            self._lanes[delivery.lane].take(delivery)
+        self.size += len(page.deliveries)
+        for lane in behind:
+            lane.is_caught_up = lane.id not in page.more and not lane.has_missed
+        return list(page.deliveries)
+
+    def _behind(self) -> list[_Lane]:
+        """Lanes to read: a newer generation waits until the older one is empty, or one key could be in two lanes."""
+        for generation in sorted({lane.generation for lane in self._lanes.values()}):
+            members = [lane for lane in self._lanes.values() if lane.generation == generation]
+            behind = [lane for lane in members if not lane.is_caught_up]
+            if behind:
+                return behind
+            if any(lane.order for lane in members):
+                return []
+        return []
+
+    def settle(self, lane: int, delivery: int) -> None:
+        """Mark one delivery as needing nothing more from its lane: settled, or parked by itself."""
+        self._lanes[lane].settle(delivery)
+        self._moved.add(lane)
+        self.size -= 1
+
+    def take_progress(self) -> dict[int, int]:
+        """The positions of the lanes that moved since the last call."""
+        progress = {}
+        for number in self._moved:
+            lane = self._lanes[number]
+            position = lane.settled_up_to()
+            if position > lane.position:
+                progress[number] = lane.position = position
+        self._moved.clear()
+        return progress

@@ -1,0 +1,98 @@
+"""One key of an endpoint in memory: at most one delivery is under way, and nothing of the key overtakes it.
+
+A key is *active* (its first item is ready or being sent), *waiting* (its first item is parked until a time), or
+*refilling* (what comes next stands in `parked` and has to be read). A key with nothing left is forgotten.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+
+from idsync.model.delivery import Delivery, Parked
+
+Item = Delivery | Parked
+
+
+class KeyPhase(Enum):
+    """What a key is doing."""
+
+    ACTIVE = auto()
+    WAITING = auto()
+    REFILLING = auto()
+    EMPTY = auto()
+
+
+class Key:
+    """The deliveries of one subject at one endpoint, oldest first."""
+
+    __slots__ = ("items", "phase", "spilled")
+
+    def __init__(self) -> None:
+        self.items: deque[Item] = deque()
+        """In memory; the first is the one under way or waiting."""
+        self.spilled = 0
+        """Rows of this key in `parked` that are not in memory; all of them come after `items`."""
+        self.phase = KeyPhase.EMPTY
+
+    @property
+    def current(self) -> Item:
+        """The item that is ready, under way, or waiting."""
+        return self.items[0]
+
+    def add(self, delivery: Delivery, window_max: int) -> bool:
+        """Take the newest delivery of the key; False: it must be parked behind the others instead, and is counted."""
+        if self.phase in {KeyPhase.WAITING, KeyPhase.REFILLING} or self.spilled or len(self.items) >= window_max:
+            self.spilled += 1
+            return False
+        self.items.append(delivery)
+        self.phase = KeyPhase.ACTIVE
+        return True
+
+    def wake(self) -> None:
+        """The time of the waiting item has come."""
+        self.phase = KeyPhase.ACTIVE
+
+    def advance(self) -> None:
+        """The first item needs nothing more: go on to the next."""
+        self.items.popleft()
+        if self.items:
+            self.phase = KeyPhase.ACTIVE
+        else:
+            self.phase = KeyPhase.REFILLING if self.spilled else KeyPhase.EMPTY
+
+    def hold(self, row: Parked) -> list[Delivery]:
+        """The first item failed and waits as `row`; return the deliveries that have to be parked behind it."""
+        rest = self._spill()
+        self.items[0] = row
+        self.phase = KeyPhase.WAITING
+        return rest
+
+    def refill(self, rows: Iterable[Parked]) -> None:
+        """Take rows that were read, oldest first; without any the key keeps waiting for them."""
+        self.items.extend(rows)
+        self.spilled -= len(self.items)
+        if self.items:
+            self.phase = KeyPhase.ACTIVE
+
+    def revive(self, row: Parked) -> list[Delivery]:
+        """A dead row comes back (an operator's command); return the deliveries that have to be parked behind it.
+
+        It goes before everything of the key that came later; only what is under way right now is not called back.
+        """
+        if self.phase is KeyPhase.EMPTY:
+            self.items.append(row)
+            self.phase = KeyPhase.WAITING
+            return []
+        if self.phase is KeyPhase.WAITING and row.id < self.current.id:
+            self.spilled += len(self.items)
+            self.items = deque([row])
+            return []
+        self.spilled += 1
+        return self._spill() if self.items else []
+
+    def _spill(self) -> list[Delivery]:
+        """Put all but the first item out of memory; parked rows are in the store already, deliveries are returned."""
+        rest = [item for item in list(self.items)[1:] if isinstance(item, Delivery)]
+        self.spilled += len(self.items) - 1
+        self.items = deque([self.items[0]])
+        return rest

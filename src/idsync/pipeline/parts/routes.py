@@ -1,0 +1,74 @@
+"""Where things go: the mapping of each kind, the destinations of each event type, the lane of each subject.
+
+Built once by the composition root from the settings and the open lanes; read on the hot path, never written.
+"""
+
+import msgspec
+
+from idsync.model.destination import Destination, DestinationKind, Lane, Level, lane_number
+from idsync.model.mapping import Mapping, PeerView
+from idsync.model.values import PeerName, Subject
+from idsync.policy.filter import matches
+
+ROUTES_CACHED_MAX = 4_096
+"""Event types whose endpoints are remembered; a sender of ever new types must not fill the memory."""
+
+
+def target_name(peer: str) -> str:
+    """The destination that writes to a peer."""
+    return f"peer:{peer}"
+
+
+def endpoint_name(endpoint: str) -> str:
+    """The destination that posts to a webhook endpoint."""
+    return f"endpoint:{endpoint}"
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """Everything that dispatch looks up."""
+
+    mappings: dict[str, Mapping]
+    destinations: dict[str, Destination]
+    lanes: dict[tuple[str, Level], tuple[int, ...]]
+    """(destination, level) → lane ids of the newest generation, by lane number."""
+    cache: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def of(cls, mappings: dict[str, Mapping], destinations: list[Destination], lanes: list[Lane]) -> "Routes":
+        """Index the open lanes: only the newest generation of each destination takes new deliveries."""
+        newest: dict[tuple[str, Level], tuple[int, list[Lane]]] = {}
+        for lane in lanes:
+            key = (lane.destination, lane.level)
+            generation, members = newest.get(key, (-1, []))
+            if lane.generation > generation:
+                newest[key] = (lane.generation, [lane])
+            elif lane.generation == generation:
+                members.append(lane)
+        table = {
+            key: tuple(one.id for one in sorted(found, key=lambda one: one.number))
+            for key, (_, found) in newest.items()
+        }
+        return cls(mappings, {one.name: one for one in destinations}, table)
+
+    def mapping_of(self, kind: str, peer: PeerName) -> Mapping:
+        """The kind's mapping; a kind that nobody syncs is still observed, and its events still go out."""
+        found = self.mappings.get(kind)
+        return found if found is not None else Mapping(kind, {peer: PeerView(reads=frozenset(), is_readable=False)})
+
+    def endpoints_for(self, event_type: str) -> tuple[str, ...]:
+        """Enabled endpoints subscribed to a type, by destination name."""
+        found = self.cache.get(event_type)
+        if found is None:
+            found = tuple(
+                one.name
+                for one in self.destinations.values()
+                if one.kind is DestinationKind.ENDPOINT and one.is_enabled and matches(one.events, event_type)
+            )
+            if len(self.cache) < ROUTES_CACHED_MAX:
+                self.cache[event_type] = found
+        return found
+
+    def lane_for(self, destination: str, subject: Subject, level: Level = Level.LIVE) -> int:
+        """The lane that carries a subject to a destination."""
+        lanes = self.lanes[destination, level]
+        return lanes[lane_number(subject, len(lanes))]

@@ -1,0 +1,139 @@
+"""The feed of one destination: nothing is taken twice, nothing is passed over, however memory and store take turns."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idsync.model.delivery import Delivery
+from idsync.model.destination import Lane, Level
+from idsync.model.plan import LaneCursor, LanePage
+from idsync.model.values import Subject
+from idsync.pipeline.parts.feed import Feed
+
+
+class Shelf:
+    """The lanes of a store, as far as a feed reads them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Delivery] = []
+
+    def put(self, number: int, lane: int) -> Delivery:
+        """Commit one delivery."""
+        self.rows.append(Delivery(id=number, lane=lane, subject=Subject(f"user/{number}"), event=number, version=1))
+        return self.rows[-1]
+
+    async def read(self, cursors: list[LaneCursor], limit: int) -> LanePage:
+        """Read as the port says."""
+        found: list[Delivery] = []
+        more = set()
+        for cursor in cursors:
+            rows = [one for one in self.rows if one.lane == cursor.lane and one.id > cursor.after]
+            found += rows[:limit]
+            if len(rows) > limit:
+                more.add(cursor.lane)
+        return LanePage(tuple(found), frozenset(more))
+
+
+def open_feed(shelf: Shelf, *, lanes: int = 2, memory_max: int = 6, generations: int = 1) -> Feed:
+    """A feed that begins behind everything."""
+    opened = [
+        (
+            Lane(
+                id=1 + lane + generation * lanes, destination="e", generation=generation, level=Level.LIVE, number=lane
+            ),
+            0,
+        )
+        for generation in range(generations)
+        for lane in range(lanes)
+    ]
+    return Feed(shelf, opened, memory_max=memory_max, page_max=2)  # type: ignore[arg-type]  # only `read` is called
+
+
+async def test_a_feed_that_is_caught_up_takes_offers_from_memory() -> None:
+    """What was just committed need not be read."""
+    shelf = Shelf()
+    feed = open_feed(shelf)
+    assert await feed.fetch() == []
+    assert not feed.is_behind
+    assert feed.offer(shelf.put(1, 1))
+    assert not feed.offer(shelf.rows[0]), "the same delivery offered twice is taken once"
+
+
+async def test_an_offer_before_the_first_read_is_left_to_the_read() -> None:
+    """Older deliveries may stand before it in the store."""
+    shelf = Shelf()
+    shelf.put(1, 1)
+    feed = open_feed(shelf)
+    assert not feed.offer(shelf.put(2, 1))
+    assert [one.id for one in await feed.fetch()] == [1, 2]
+
+
+async def test_progress_stops_before_the_first_open_delivery() -> None:
+    """A later one that is done early does not carry the lane past an earlier one."""
+    shelf = Shelf()
+    feed = open_feed(shelf)
+    for number in (1, 2, 3):
+        shelf.put(number, 1)
+    while feed.is_behind:
+        await feed.fetch()
+    feed.settle(1, 2)
+    assert feed.take_progress() == {}
+    feed.settle(1, 1)
+    assert feed.take_progress() == {1: 2}
+    assert feed.take_progress() == {}
+
+
+async def test_a_newer_generation_waits_until_the_older_is_empty() -> None:
+    """After a change of the lane count, one identity is never in two lanes at once."""
+    shelf = Shelf()
+    shelf.put(1, 1)
+    shelf.put(2, 3)
+    feed = open_feed(shelf, generations=2)
+    assert [one.id for one in await feed.fetch()] == [1]
+    assert await feed.fetch() == []
+    feed.settle(1, 1)
+    assert [one.id for one in await feed.fetch()] == [2]
+
+
+@given(seed=st.integers(0, 2**32))
+async def test_every_delivery_is_taken_once_and_in_lane_order(seed: int) -> None:
+    """Commits, offers, reads and settles in any order: each lane comes out whole and in order."""
+    chance = random.Random(seed)
+    shelf, taken = Shelf(), []
+    feed = open_feed(shelf, memory_max=chance.choice((1, 3, 50)))
+    open_now: list[Delivery] = []
+    for number in range(1, 60):
+        delivery = shelf.put(number, chance.choice((1, 2)))
+        if feed.offer(delivery):
+            open_now.append(delivery)
+        if chance.random() < 0.4 and feed.is_behind:
+            open_now += await feed.fetch()
+        while open_now and chance.random() < 0.5:
+            one = open_now.pop(chance.randrange(len(open_now)))
+            taken.append(one)
+            feed.settle(one.lane, one.id)
+    while open_now or feed.is_behind:
+        for one in open_now:
+            taken.append(one)
+            feed.settle(one.lane, one.id)
+        open_now = await feed.fetch()
+    assert sorted(one.id for one in taken) == list(range(1, 60))
+    assert feed.size == 0
+
+
+@pytest.mark.parametrize("lane", [1, 2])
+async def test_positions_end_at_the_last_delivery_of_each_lane(lane: int) -> None:
+    """A drained lane starts behind its last delivery after a restart."""
+    shelf = Shelf()
+    feed = open_feed(shelf)
+    for number in range(1, 5):
+        shelf.put(number, 1 + number % 2)
+    taken: list[Delivery] = []
+    while feed.is_behind:
+        taken += await feed.fetch()
+        for one in taken:
+            feed.settle(one.lane, one.id)
+        taken.clear()
+    assert feed.take_progress()[lane] == max(one.id for one in shelf.rows if one.lane == lane)
