@@ -1,0 +1,249 @@
+"""HTTP in the small: what every route answers with, and how head, query and body are read within bounds.
+
+Refusals are returned, not raised: a reader gives its value or a Problem, and the edge writes either.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from enum import Enum
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+Message = MutableMapping[str, Any]
+"""One ASGI message; so is the scope."""
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+JSON: Final = b"application/json"
+PROBLEM_JSON: Final = b"application/problem+json"
+HEADERS_MAX: Final = 100
+"""Header lines of one request."""
+QUERY_BYTES_MAX: Final = 4_096
+PARAMETERS_MAX: Final = 20
+DIGITS_MAX: Final = 15
+"""Of a number that is read from text: longer ones are no size and no id of ours."""
+MEDIA_BYTES_MAX: Final = 200
+
+_COMMON: Final[Headers] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_SINGLE: Final = (b"authorization", b"content-type", b"content-encoding", b"idempotency-key")
+"""Headers whose meaning would hang on which of several lines is believed."""
+_JSON_TYPE: Final = re.compile(rb"application/(?:[a-z0-9.!#$&^_+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is sent back: the whole of it is in memory."""
+
+    status: int
+    body: bytes = b""
+    media: bytes = JSON
+    headers: Headers = ()
+
+
+class ProblemType(Enum):
+    """Every kind of refusal: its slug, which never changes, its status, and its title (RFC 9457)."""
+
+    MALFORMED_HTTP = ("malformed-http", 400, "This is not HTTP.")
+    MALFORMED_JSON = ("malformed-json", 400, "The body is not JSON.")
+    BAD_PARAMETER = ("bad-parameter", 400, "A query parameter cannot be used.")
+    BAD_CURSOR = ("bad-cursor", 400, "This page cannot be found.")
+    BAD_HEADER = ("bad-header", 400, "A header cannot be used.")
+    UNAUTHORIZED = ("unauthorized", 401, "An API key is needed.")
+    BAD_SIGNATURE = ("bad-signature", 401, "The request is not accepted.")
+    FORBIDDEN = ("forbidden", 403, "This API key may not do that.")
+    NOT_FOUND = ("not-found", 404, "There is nothing here.")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This method does not exist here.")
+    TOO_SLOW = ("too-slow", 408, "The request took too long to arrive.")
+    TOO_LARGE = ("too-large", 413, "The body is too large.")
+    ADDRESS_TOO_LONG = ("address-too-long", 414, "The address is too long.")
+    NOT_JSON = ("unsupported-media-type", 415, "The body is of another type than JSON.")
+    INVALID_BODY = ("invalid-body", 422, "The body is JSON, but not what is expected here.")
+    BUSY = ("busy", 429, "Too many events are waiting.")
+    HEAD_TOO_LARGE = ("head-too-large", 431, "The request has too many headers.")
+    FAULT = ("fault", 500, "This is a fault of idsync.")
+    UNAVAILABLE = ("unavailable", 503, "The store cannot be used now.")
+
+    def __init__(self, slug: str, status: int, title: str) -> None:
+        self.slug = slug
+        self.status = status
+        self.title = title
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A refusal. `detail` says what to do and never repeats what was sent."""
+
+    type: ProblemType
+    detail: str
+    headers: Headers = ()
+
+
+class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem as it stands on the wire (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    """`urn:uuid:…`: names this one occurrence, here and in the log; absent where it was no request at all."""
+
+
+Outcome = Answer | Problem
+CLOSE: Final[Headers] = ((b"connection", b"close"),)
+"""Where the rest of the body is not read: the next request cannot be told from it."""
+TOO_SLOW: Final = Problem(ProblemType.TOO_SLOW, "Send the whole request at once.", CLOSE)
+
+
+def problem_urn(problem: ProblemType) -> str:
+    """The stable name of a kind of problem: what `type` holds."""
+    return f"urn:idsync:problem:{problem.slug}"
+
+
+def describe_problem(problem: Problem, instance: str) -> Answer:
+    """Write a refusal as problem+json."""
+    kind = problem.type
+    urn = f"urn:uuid:{instance}"
+    body = ProblemBody(problem_urn(kind), kind.title, kind.status, problem.detail, urn)
+    return Answer(kind.status, msgspec.json.encode(body), PROBLEM_JSON, problem.headers)
+
+
+def answer_json(value: object, status: int = 200) -> Answer:
+    """Answer with a value as JSON."""
+    return Answer(status, msgspec.json.encode(value))
+
+
+def answer_other_method(method: str, allowed: Iterable[str]) -> Outcome:
+    """Answer a method that does not exist at a path; OPTIONS asks which do."""
+    allow = ((b"allow", ", ".join(sorted({*allowed, "OPTIONS"})).encode()),)
+    if method == "OPTIONS":
+        return Answer(204, headers=allow)
+    return Problem(ProblemType.METHOD_NOT_ALLOWED, "See the header allow for what exists here.", allow)
+
+
+async def send_answer(send: Send, answer: Answer, *, is_head: bool = False) -> None:
+    """Write an answer; to HEAD everything but the body."""
+    size = b"%d" % len(answer.body)
+    headers = [(b"content-type", answer.media), (b"content-length", size), *_COMMON, *answer.headers]
+    if answer.status == 204:  # noqa: PLR2004  # RFC 9110 §8.6: no length where there is no content
+        headers = [*_COMMON, *answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
+
+
+def read_head(lines: list[tuple[bytes, bytes]]) -> Mapping[bytes, bytes] | Problem:
+    """Index the headers by lower-cased name; the last of several counts, but those that decide may stand there once."""
+    if len(lines) > HEADERS_MAX:
+        return Problem(ProblemType.HEAD_TOO_LARGE, f"Send at most {HEADERS_MAX} headers.", CLOSE)
+    head = dict(lines)
+    if len(head) != len(lines):
+        names = [name for name, _ in lines]
+        for name in _SINGLE:
+            if names.count(name) > 1:
+                return Problem(ProblemType.BAD_HEADER, f"Send the header {name.decode()} once.")
+    return head
+
+
+def check_json(head: Mapping[bytes, bytes]) -> Problem | None:
+    """Refuse a body that says it is no plain JSON; one that says nothing is taken for JSON."""
+    media = head.get(b"content-type", JSON)
+    if media != JSON and (len(media) > MEDIA_BYTES_MAX or not _JSON_TYPE.fullmatch(media)):
+        return Problem(ProblemType.NOT_JSON, "Send the header content-type: application/json.")
+    if head.get(b"content-encoding", b"identity") != b"identity":
+        return Problem(ProblemType.NOT_JSON, "Send the body without content-encoding.")
+    return None
+
+
+async def read_body(receive: Receive, head: Mapping[bytes, bytes], size_max: int) -> bytes | Problem:
+    """Read the whole body, but never keep more than `size_max` bytes of it.
+
+    As much again is read and dropped before the answer: a client that is still sending when the connection closes would
+    not see why. The caller bounds the time.
+    """
+    told = head.get(b"content-length", b"")
+    if b"expect" in head and told.isdigit() and (len(told) > DIGITS_MAX or int(told) > size_max):
+        return _too_large(size_max)
+    chunks: list[bytes] = []
+    size = 0
+    is_whole = False
+    while not is_whole and size <= 2 * size_max:
+        message = await receive()
+        if message["type"] != "http.request":
+            return TOO_SLOW
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= size_max:
+            chunks.append(chunk)
+        is_whole = not message.get("more_body", False)
+    return b"".join(chunks) if size <= size_max else _too_large(size_max)
+
+
+def _too_large(size_max: int) -> Problem:
+    return Problem(ProblemType.TOO_LARGE, f"Send at most {size_max} bytes.", CLOSE)
+
+
+def read_query(text: bytes, shape: type[Shape]) -> Shape | Problem:
+    """Read the query into a shape: an unknown, repeated or unusable parameter is refused by name."""
+    if len(text) > QUERY_BYTES_MAX:
+        return Problem(ProblemType.ADDRESS_TOO_LONG, f"Send a query of at most {QUERY_BYTES_MAX} bytes.")
+    try:
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict")
+    except ValueError:
+        return Problem(ProblemType.BAD_PARAMETER, f"Send at most {PARAMETERS_MAX} parameters, percent-encoded UTF-8.")
+    known = [field.encode_name for field in msgspec.structs.fields(shape)]
+    values = dict(pairs)
+    if unknown := [name for name in values if name not in known]:
+        return Problem(ProblemType.BAD_PARAMETER, f"{_name_all(unknown)} not known here. {_offer(known)}")
+    if len(values) != len(pairs):
+        return Problem(ProblemType.BAD_PARAMETER, "Send each parameter once.")
+    return _convert(values, shape)
+
+
+def _convert(values: dict[str, str], shape: type[Shape]) -> Shape | Problem:
+    names = [name for name in values if not _is_usable(name, values[name], shape)]
+    if not names:
+        return msgspec.convert(values, shape, strict=False)
+    if names == ["after"]:
+        return Problem(ProblemType.BAD_CURSOR, "Send what `next` of the page before holds, or leave `after` out.")
+    wanted, _ = describe_shape(shape)
+    details = [f"{name} must be {wanted[name]['description']}." for name in names]
+    return Problem(ProblemType.BAD_PARAMETER, " ".join(details))
+
+
+def _is_usable(name: str, value: str, shape: type[msgspec.Struct]) -> bool:
+    """Whether the shape takes the value; never as None, which is what a parameter that is left out means."""
+    try:
+        return getattr(msgspec.convert({name: value}, shape, strict=False), name) is not None
+    except msgspec.ValidationError:
+        return False
+
+
+def describe_shape(shape: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Draw the JSON schema of every field of a shape, and the schemas that those refer to."""
+    _, schemas = msgspec.json.schema_components([shape])
+    return schemas[shape.__name__]["properties"], schemas
+
+
+def _name_all(names: Iterable[str]) -> str:
+    """Name parameters of a stranger, but repeat only what is a plain word."""
+    shown = [name if _PLAIN_NAME.fullmatch(name) else "(not a plain name)" for name in names]
+    return f"{', '.join(shown)} {'is' if len(shown) == 1 else 'are'}"
+
+
+def _offer(known: list[str]) -> str:
+    return f"Known are: {', '.join(known)}." if known else "There are no parameters here."
+
+
+def decode_body(body: bytes, shape: type[Shape]) -> Shape | Problem:
+    """Decode a JSON body into a shape. The reason of a refusal names our fields, never the sender's."""
+    try:
+        return msgspec.json.decode(body, type=shape, strict=False)
+    except msgspec.ValidationError:
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
+        return Problem(ProblemType.INVALID_BODY, f"Send one object with: {known}. See /openapi.json.")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Problem(ProblemType.MALFORMED_JSON, "Send one JSON value in UTF-8, nested not too deeply.")

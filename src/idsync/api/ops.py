@@ -1,0 +1,177 @@
+"""What whoever runs the service looks at: health, readiness, metrics, the document, one plain page; all without a key.
+
+Nothing here shows a person, a secret, or a name that is not in the configuration.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from idsync import __version__
+from idsync.api.http import Answer, Headers, Outcome, answer_json
+from idsync.api.service import Call, Run, Service
+from idsync.api.views import HealthView, LoopView, ReadyView
+from idsync.ports import Stats
+from idsync.telemetry import LATENCY_BOUNDS_S, Histogram
+
+METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+STATS_AGE_MAX_S: Final = 1.0
+"""How old counts of the store may be that are shown to anybody: counting reads whole indexes."""
+SERIES_MAX: Final = 2_000
+"""Series of one scrape: labels are bounded where they are made, and here once more."""
+
+
+class MetricDoc(NamedTuple):
+    """What a metric counts, and what its label says; several parts of a label are parted by colons, from the right."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
+    "idsync_events_total": MetricDoc("Events ingested.", ("verdict",)),
+    "idsync_captured_total": MetricDoc("Rows read from a peer's outbox.", ("peer",)),
+    "idsync_rewinds_total": MetricDoc("Times a peer's outbox was found rewound.", ("peer",)),
+    "idsync_rereads_total": MetricDoc("Identities read again at their peer.", ("outcome",)),
+    "idsync_webhooks_refused_total": MetricDoc("Webhooks that proved nothing.", ("peer", "reason")),
+    "idsync_deliveries_total": MetricDoc("Tries of deliveries.", ("destination", "outcome")),
+    "idsync_delivery_seconds": MetricDoc("How long an endpoint took to answer.", ("destination",)),
+    "idsync_target_pauses_total": MetricDoc("Times a peer could not be written to.", ("destination",)),
+    "idsync_poison_total": MetricDoc("Deliveries that failed by a fault of ours.", ("fault",)),
+    "idsync_loop_failures_total": MetricDoc("Ticks of a loop that failed.", ("loop",)),
+    "idsync_trimmed_total": MetricDoc("Rows deleted past their retention.", ("what",)),
+    "idsync_http_answers_total": MetricDoc("Answers of this API.", ("status",)),
+    "idsync_store_entities": MetricDoc("Entities."),
+    "idsync_store_inbox": MetricDoc("Accepted events that are kept."),
+    "idsync_store_waiting": MetricDoc("Arrivals that wait."),
+    "idsync_store_rereads": MetricDoc("Identities to be read again."),
+    "idsync_store_conflicts": MetricDoc("Conflicts that are kept."),
+    "idsync_store_size_bytes": MetricDoc("Size of the store."),
+    "idsync_store_queued": MetricDoc("Deliveries that are not settled.", ("destination",)),
+    "idsync_store_parked": MetricDoc("Deliveries that wait for another try.", ("destination",)),
+    "idsync_store_dead": MetricDoc("Deliveries that were given up.", ("destination",)),
+})  # fmt: skip
+"""Every metric. One that is counted but not named here is shown all the same, its label as `label`."""
+_UNNAMED: Final = MetricDoc("", ("label",))
+
+
+async def show_health(service: Service, _: Call) -> Outcome:
+    """Say whether every loop runs: 503 tells whoever watches to start the process again."""
+    loops = [LoopView(name=one.name, is_alive=one.is_alive, detail=one.detail) for one in service.health()]
+    is_healthy = all(one.is_alive for one in loops)
+    view = HealthView(status="ok" if is_healthy else "failing", version=__version__, loops=loops)
+    return answer_json(view, 200 if is_healthy else 503)
+
+
+async def show_ready(service: Service, _: Call) -> Outcome:
+    """Say whether requests are welcome: not yet while starting, no more while stopping."""
+    if service.is_ready:
+        return answer_json(ReadyView(status="ready"))
+    return answer_json(ReadyView(status="starting or stopping"), 503)
+
+
+class Metrics:
+    """Everything that is counted, in the text format of Prometheus (version 0.0.4)."""
+
+    def __init__(self) -> None:
+        self._stats: Stats | None = None
+        self._read_at = 0.0
+
+    async def show(self, service: Service, _: Call) -> Outcome:
+        """Write the counters of this process and the counts of the store."""
+        lines = [*_write_counters(service), *_write_stats(await self._recent_stats(service))]
+        return Answer(200, "".join(lines).encode(), METRICS_TYPE)
+
+    async def _recent_stats(self, service: Service) -> Stats:
+        now = service.clock.monotonic()
+        if self._stats is None or now - self._read_at >= STATS_AGE_MAX_S:
+            self._read_at = now
+            self._stats = await service.store.stats()
+        return self._stats
+
+
+def _write_counters(service: Service) -> Iterator[str]:
+    counters = service.counters
+    for kind, table in (("counter", counters.counts), ("gauge", counters.gauges)):
+        for name in sorted({name for name, _ in table}):
+            yield from _write_samples(
+                name, kind, [(label, table[found, label]) for found, label in table if found == name]
+            )
+    for name in sorted({name for name, _ in counters.histograms}):
+        yield _write_head(name, "histogram")
+        for (found, label), histogram in sorted(counters.histograms.items()):
+            if found == name:
+                yield from _write_histogram(name, _labels(name, label), histogram)
+
+
+def _write_stats(stats: Stats) -> Iterator[str]:
+    for name in ("entities", "inbox", "waiting", "rereads", "conflicts", "size_bytes"):
+        yield f"{_write_head(f'idsync_store_{name}', 'gauge')}idsync_store_{name} {getattr(stats, name)}\n"
+    for name in ("queued", "parked", "dead"):
+        yield from _write_samples(f"idsync_store_{name}", "gauge", getattr(stats, name).items())
+
+
+def _write_head(name: str, kind: str) -> str:
+    return f"# HELP {name} {METRICS.get(name, _UNNAMED).help}\n# TYPE {name} {kind}\n"
+
+
+def _write_samples(name: str, kind: str, samples: Iterable[tuple[str, float]]) -> Iterator[str]:
+    yield _write_head(name, kind)
+    for label, value in sorted(samples)[:SERIES_MAX]:
+        yield f"{name}{{{_labels(name, label)}}} {value}\n"
+
+
+def _write_histogram(name: str, labels: str, histogram: Histogram) -> Iterator[str]:
+    total = 0
+    for bound, count in zip((*LATENCY_BOUNDS_S, "+Inf"), histogram.buckets, strict=True):
+        total += count
+        yield f'{name}_bucket{{{labels},le="{bound}"}} {total}\n'
+    yield f"{name}_sum{{{labels}}} {histogram.sum_s}\n{name}_count{{{labels}}} {histogram.count}\n"
+
+
+def _labels(name: str, label: str) -> str:
+    keys = METRICS.get(name, _UNNAMED).labels
+    values = label.rsplit(":", len(keys) - 1)
+    return ",".join(f'{key}="{_escape(value)}"' for key, value in zip(keys, values, strict=False))
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def read_page() -> Run:
+    """Read the page once; give what serves it, with a policy that lets nothing run but its own script."""
+    html = files(__package__).joinpath("status.html").read_text(encoding="utf-8")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src {_hash_inline(html, 'style')}",
+            f"script-src {_hash_inline(html, 'script')}",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+    headers: Headers = ((b"content-security-policy", policy.encode()), (b"referrer-policy", b"no-referrer"))
+    return always(Answer(200, html.encode(), b"text/html; charset=utf-8", headers))
+
+
+def _hash_inline(html: str, tag: str) -> str:
+    """Give what a content security policy calls an inline element: the hash of its text."""
+    found = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+    text = found[1] if found is not None else ""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def always(answer: Answer) -> Run:
+    """Give what serves one answer that never changes."""
+
+    async def run(_service: Service, _call: Call) -> Outcome:
+        return answer
+
+    return run

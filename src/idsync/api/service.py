@@ -1,0 +1,114 @@
+"""What the API needs from the rest of idsync, and what one operation of it is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from idsync.api.http import Message, Outcome, ProblemType, Receive
+from idsync.api.keys import Scope
+from idsync.app import LoopHealth
+from idsync.config import Settings
+from idsync.connectors.webhook import WebhookPeer
+from idsync.model.event import Arrival, Receipt
+from idsync.model.mapping import Mapping as KindMapping
+from idsync.model.values import PeerName
+from idsync.ports import Clock, Store
+from idsync.telemetry import Counters, Log
+
+
+class Peer(Protocol):
+    """A peer, as far as the API must know it."""
+
+    @property
+    def webhook(self) -> WebhookPeer | None:
+        """How its webhooks are verified and understood; None: it sends none."""
+        ...
+
+
+class Service(Protocol):
+    """The running line: `app.App` is one."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    counters: Counters
+    log: Log
+    is_ready: bool
+
+    @property
+    def peers(self) -> Mapping[PeerName, Peer]:
+        """Every peer by name."""
+        ...
+
+    @property
+    def mappings(self) -> Mapping[str, KindMapping]:
+        """The rules of every synced kind."""
+        ...
+
+    async def submit(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
+        """Ingest arrivals; return their receipts, in order, once they are durable.
+
+        Raises:
+            StoreBusy: too many wait; nothing was taken.
+            StoreError: the store failed; the sender must send again.
+        """
+        ...
+
+    async def requeue(
+        self, deliveries: Sequence[int] = (), waiting: Sequence[int] = (), destination: str | None = None
+    ) -> int:
+        """Ask the owners to try dead deliveries or waiting arrivals again; return the command's id."""
+        ...
+
+    async def follow(self, timeout_s: float) -> None:
+        """Return at the next commit of events, at the latest after `timeout_s` seconds."""
+        ...
+
+    def health(self) -> Sequence[LoopHealth]:
+        """Every loop's state."""
+        ...
+
+
+async def _stay() -> Message:
+    """Wait for ever."""
+    await asyncio.get_running_loop().create_future()
+    return {"type": "http.disconnect"}
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request, checked: its parts have the shapes that the operation declares."""
+
+    path: Mapping[str, str] = {}
+    query: Any = None
+    body: Any = None
+    receive: Receive = _stay
+    """What comes after the body: that the client went away. The default is a caller that stays."""
+
+
+Run = Callable[[Service, Call], Awaitable[Outcome]]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path: enough to serve it and to document it."""
+
+    method: str
+    path: str
+    name: str
+    """Unique over all operations; never changes."""
+    summary: str
+    run: Run | None
+    """None: served on the hot path, past the router."""
+    scope: Scope | None = None
+    """What the key must be allowed; None: no key is asked for."""
+    query: type[msgspec.Struct] | None = None
+    headers: dict[str, str] = {}
+    """Request headers with a meaning here, and which."""
+    body: Any = None
+    """The type of the JSON body; None: there is none."""
+    answers: dict[int, Any]
+    """Status → the type of the body, None for one that is no JSON."""
+    media: str = "application/json"
+    problems: tuple[ProblemType, ...] = ()
+    """Refusals beside those that every operation of its sort has."""

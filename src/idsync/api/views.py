@@ -1,0 +1,357 @@
+"""What the API answers with: flat shapes, ids as text, times as RFC 3339 text, and never a secret.
+
+The names of these types are the names of the schemas in `/openapi.json`.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from idsync.model.delivery import Attempt, Parked
+from idsync.model.entity import Conflict, Entity
+from idsync.model.plan import Waiting
+from idsync.model.values import Instant, Value, instant_text
+from idsync.ports import DeliveryRecord, InboxEntry
+
+
+class LinkView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an entity stands at one peer."""
+
+    id: str | None
+    state: str
+
+
+class EntityView(msgspec.Struct, frozen=True, kw_only=True):
+    """One identity as it is now."""
+
+    id: str
+    kind: str
+    version: int
+    incarnation: int
+    fields: dict[str, Value]
+    links: dict[str, LinkView]
+    held: list[str]
+    """Field groups that wait for an operator."""
+    deleted_at: str | None
+    created_at: str | None
+    updated_at: str | None
+
+
+class EntityPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Entities, and where the next page begins."""
+
+    items: list[EntityView]
+    next: str | None = None
+
+
+class TryView(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a delivery."""
+
+    number: int
+    at: str
+    outcome: str
+    status: int | None
+    error: str | None
+    latency_ms: float
+    response: str
+    """The beginning of the answer's body; what is no UTF-8 is replaced."""
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event for one destination, and where it stands."""
+
+    id: str
+    destination: str
+    subject: str
+    event: int
+    """The inbox sequence of its event; 0 for a write that no event stands behind."""
+    event_id: str
+    event_type: str
+    state: str
+    reason: str | None
+    attempts: int
+    retry_at: str | None
+    tries: list[TryView] | None = None
+    """The tries that are still kept, oldest first; absent in lists."""
+
+
+class InboxView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One accepted event and what became of it."""
+
+    seq: int
+    at: str
+    peer: str
+    id: str
+    type: str
+    subject: str
+    verdict: str
+    reason: str | None
+    entity: str | None
+    event_id: str | None
+    """The event that went out; null where none did."""
+    event_type: str | None
+    version: int
+    changed: list[str]
+    deliveries: list[DeliveryView] | None = None
+    """Where its deliveries stand; absent in lists."""
+
+
+class InboxPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Inbox rows, and the sequence to go on after; it is given even where nothing came, to wait for more."""
+
+    items: list[InboxView]
+    next: str | None = None
+
+
+class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
+    """One arrival that waits: for a time, for something else to arrive, or for an operator."""
+
+    seq: int
+    peer: str
+    id: str
+    type: str
+    subject: str
+    reason: str
+    waits_for: str | None
+    retry_at: str | None
+    attempts: int
+    parked_at: str
+
+
+class WaitingPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Waiting arrivals, and where the next page begins."""
+
+    items: list[WaitingView]
+    next: str | None = None
+
+
+class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries, and where the next page begins."""
+
+    items: list[DeliveryView]
+    next: str | None = None
+
+
+class ConflictView(msgspec.Struct, frozen=True, kw_only=True):
+    """Two values met in one field, and a rule chose."""
+
+    entity: str
+    field: str
+    rule: str
+    at: str
+    peer: str
+    """Whose value was refused, or is held."""
+    refused: Value
+    kept_peer: str
+    kept: Value
+    event: str
+
+
+class ConflictPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Conflicts, newest first, and where the next page begins."""
+
+    items: list[ConflictView]
+    next: str | None = None
+
+
+class PeerKindView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one peer takes part in of one kind."""
+
+    kind: str
+    reads: list[str]
+    writes: list[str]
+    may_create: bool
+
+
+class PeerItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer."""
+
+    name: str
+    connector: str
+    dialect: str | None
+    """How its webhooks are signed; null: `/receive/{peer}` is closed."""
+    kinds: list[PeerKindView]
+    position: int | None
+    """How far its outbox was read."""
+
+
+class PeerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Every peer."""
+
+    items: list[PeerItem]
+    next: str | None = None
+
+
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook endpoint; its secrets are never shown."""
+
+    name: str
+    destination: str
+    url: str
+    dialect: str
+    events: list[str]
+    enabled: bool
+    queued: int
+    parked: int
+    dead: int
+
+
+class EndpointPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Every endpoint."""
+
+    items: list[EndpointView]
+    next: str | None = None
+
+
+class StatsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of the store now, and of events since the start."""
+
+    entities: int
+    inbox: int
+    waiting: int
+    rereads: int
+    conflicts: int
+    size_bytes: int
+    queued: dict[str, int]
+    parked: dict[str, int]
+    dead: dict[str, int]
+    verdicts: dict[str, int]
+    """Events ingested since this process started, by verdict."""
+
+
+class CommandView(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that the owner of what it names carries out."""
+
+    command: str
+
+
+class LoopView(msgspec.Struct, frozen=True, kw_only=True):
+    """One loop of the worker."""
+
+    name: str
+    is_alive: bool
+    detail: str
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether every loop runs."""
+
+    status: str
+    version: str
+    loops: list[LoopView]
+
+
+class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether requests are welcome."""
+
+    status: str
+
+
+def time_text(at: Instant | None) -> str | None:
+    """Write an instant; None where it never came."""
+    return instant_text(at) if at else None
+
+
+def view_entity(entity: Entity) -> EntityView:
+    """Show one entity."""
+    return EntityView(
+        id=entity.id,
+        kind=entity.kind,
+        version=entity.version,
+        incarnation=entity.incarnation,
+        fields={name: field.value for name, field in sorted(entity.fields.items())},
+        links={
+            peer: LinkView(id=link.external_id, state=link.state.value) for peer, link in sorted(entity.links.items())
+        },
+        held=sorted(entity.holds),
+        deleted_at=instant_text(entity.deleted.at) if entity.deleted is not None else None,
+        created_at=time_text(entity.created_at),
+        updated_at=time_text(entity.updated_at),
+    )
+
+
+def view_inbox(entry: InboxEntry, deliveries: list[DeliveryView] | None = None) -> InboxView:
+    """Show one inbox row; with its deliveries where they were looked up."""
+    row = entry.row
+    return InboxView(
+        seq=entry.seq,
+        at=instant_text(row.received_at),
+        peer=row.peer,
+        id=row.id,
+        type=row.type,
+        subject=row.subject,
+        verdict=row.verdict.value,
+        reason=row.reason,
+        entity=row.entity,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        version=row.version,
+        changed=list(row.changed),
+        deliveries=deliveries,
+    )
+
+
+def view_waiting(one: Waiting) -> WaitingView:
+    """Show one arrival that waits."""
+    return WaitingView(
+        seq=one.seq,
+        peer=one.peer,
+        id=one.id,
+        type=one.type,
+        subject=one.subject,
+        reason=one.reason,
+        waits_for=one.key,
+        retry_at=time_text(one.retry_at),
+        attempts=one.attempts,
+        parked_at=instant_text(one.parked_at),
+    )
+
+
+def view_try(one: Attempt) -> TryView:
+    """Show one try."""
+    return TryView(
+        number=one.number,
+        at=instant_text(one.at),
+        outcome=one.outcome.value,
+        status=one.status,
+        error=one.error,
+        latency_ms=one.latency_ms,
+        response=one.response.decode(errors="replace"),
+    )
+
+
+def view_delivery(one: DeliveryRecord | Parked, tries: list[TryView] | None = None) -> DeliveryView:
+    """Show one delivery; with its tries where they were looked up."""
+    return DeliveryView(
+        id=str(one.id),
+        destination=one.destination,
+        subject=one.subject,
+        event=one.event,
+        event_id=one.event_id,
+        event_type=one.event_type,
+        state=one.state.value,
+        reason=one.reason,
+        attempts=one.attempts,
+        retry_at=time_text(one.retry_at),
+        tries=tries,
+    )
+
+
+def view_conflict(one: Conflict) -> ConflictView:
+    """Show one conflict."""
+    return ConflictView(
+        entity=one.entity,
+        field=one.field,
+        rule=one.rule,
+        at=instant_text(one.at),
+        peer=one.peer,
+        refused=one.refused,
+        kept_peer=one.kept_peer,
+        kept=one.kept,
+        event=one.event_id,
+    )
+
+
+def verdict_counts(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Pick the verdicts from everything that is counted."""
+    return {label: count for (name, label), count in sorted(counts.items()) if name == "idsync_events_total"}
