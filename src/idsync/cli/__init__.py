@@ -1,0 +1,83 @@
+"""The command line: every command parses its options, makes one call, and draws the answer. No business logic here."""
+
+from typing import Final
+
+import msgspec
+import typer
+
+from idsync import __version__
+from idsync.cli import capture, dead, remote, sign, start
+from idsync.cli.options import Json
+from idsync.cli.terminal import show_json
+
+START: Final = "Start"
+EVENTS: Final = "Events and identities"
+MEND: Final = "Mend"
+WEBHOOKS: Final = "Try out webhooks"
+
+ABOUT: Final = """Keep the same people equal in every system that knows them.
+
+`idsync init` writes a configuration, `idsync capture install` lets the databases tell what changes in them, `idsync up`
+runs the service; the other commands ask it. Every command knows `--json`.
+
+Exit codes: 0 done · 1 failed, not found or unhealthy · 2 wrong usage or configuration · 3 the service does not answer.
+"""
+
+
+def main() -> None:
+    """Run the command line: the entry point `idsync`."""
+    build_cli()()
+
+
+def build_cli() -> typer.Typer:
+    """Gather the commands, in the order in which one meets them."""
+    cli = _group(ABOUT)
+    cli.command("init", rich_help_panel=START)(start.init)
+    cli.add_typer(_build_capture(), name="capture", rich_help_panel=START)
+    cli.command("up", rich_help_panel=START)(start.up)
+    cli.command("publish", rich_help_panel=EVENTS)(remote.publish)
+    cli.command("tail", rich_help_panel=EVENTS)(remote.tail)
+    cli.command("explain", rich_help_panel=EVENTS)(remote.explain)
+    cli.command("status", rich_help_panel=MEND)(remote.status)
+    cli.add_typer(_build_dead(), name="dead", rich_help_panel=MEND)
+    cli.command("sign", rich_help_panel=WEBHOOKS)(sign.sign)
+    cli.command("verify", rich_help_panel=WEBHOOKS)(sign.verify)
+    cli.command("version", rich_help_panel=START)(version)
+    return cli
+
+
+def version(*, as_json: Json = False) -> None:
+    """Print the version of idsync.
+
+    With `--json`: `{"version": …}`.
+    """
+    if as_json:
+        show_json(msgspec.json.encode({"version": __version__}))
+    else:
+        typer.echo(f"idsync {__version__}")
+
+
+def _build_capture() -> typer.Typer:
+    group = _group("Install, remove or look at the triggers in the peers' databases.")
+    group.command("install")(capture.install)
+    group.command("remove")(capture.remove)
+    group.command("status")(capture.status)
+    return group
+
+
+def _build_dead() -> typer.Typer:
+    group = _group("List what was given up or waits for somebody, and try it again.")
+    group.command("list")(dead.list_dead)
+    group.command("show")(dead.show_dead)
+    group.command("requeue")(dead.requeue)
+    return group
+
+
+def _group(about: str) -> typer.Typer:
+    return typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,  # a trace is for us; with values of variables it could show a secret
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
