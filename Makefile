@@ -17,7 +17,7 @@ help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
 
 run: $(VENV)  ## Start idsync between two example databases; it prints what happens and a URL
-	$(PY) examples/run.py
+	$(PY) -m examples.run
 
 test: $(VENV)  ## Run the tests that need nothing but Python (under 5 minutes)
 	$(PY) -m pytest -m "not node and not browser and not long"
@@ -35,13 +35,13 @@ check: $(VENV)  ## Lint, format, types, import law, budgets
 	$(PY) -m pytest --quiet tests/test_tidy.py
 
 docs: $(VENV)  ## Write the generated reference pages
-	$(PY) docs/generate.py
+	$(PY) -m docs.generate
 
 bench: $(VENV)  ## Measure throughput and latency against bare ceilings (STORE=sqlite, FULL=1 for the long form)
 	$(PY) -m bench
 
 demo: $(VENV) $(NODE)  ## Keep a real Better Auth server and an application's table equal [node]
-	$(PY) examples/demo.py
+	$(PY) -m examples.demo
 
 demo-full: demo  ## The demo with every peer this version speaks to: so far the same [node]
 
