@@ -12,6 +12,7 @@ from idsync.app.endpoints import destinations_of, endpoint_of, read_secrets, ret
 from idsync.app.peers import Peer, mappings_of, open_peers
 from idsync.app.stores import open_store
 from idsync.config import Settings
+from idsync.errors import ConfigError
 from idsync.model.delivery import Delivery
 from idsync.model.destination import Lane
 from idsync.model.event import Arrival, Receipt
@@ -211,6 +212,7 @@ class App:
                 clock=self.clock,
                 counters=self.counters,
                 log=self.log,
+                rows_max=self.settings.capture.batch_rows_max,
             )
             for name, peer in self.peers.items()
             if peer.source is not None
@@ -254,6 +256,7 @@ async def open_app(
     log = log if log is not None else _log_of(settings)
     clock = clock if clock is not None else SystemClock()
     counters = Counters()
+    check_version(settings)
     peers = await open_peers(settings, clock)
     try:
         store = await open_store(settings)
@@ -324,6 +327,22 @@ def _own_targets(app: App, lanes: Sequence[tuple[Lane, int]]) -> None:
                 retry=retry_of(app.settings),
             )
             app.own(deliverer, [lane.id for lane, _ in mine])
+
+
+def check_version(settings: Settings) -> None:
+    """Refuse what the configuration can say and this version cannot do: a setting without an effect would be a lie.
+
+    Raises:
+        ConfigError: every such setting.
+    """
+    asked = [
+        ("engine.url", bool(settings.engine.url.reveal()), "; deliveries are carried by this process"),
+        ("nats.publish", settings.nats.publish, "; events leave by webhook"),
+        *((f"endpoints.{name}.rate", one.rate is not None, "") for name, one in settings.endpoints.items()),
+    ]
+    problems = [f"{key}: is not in this version{instead}" for key, is_set, instead in asked if is_set]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _log_of(settings: Settings) -> Log:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ async def run_service(
         StoreError: the store cannot be opened.
         PeerError: a peer's database does not fit its configuration.
     """
+    _raise_file_limit()
     line: asyncio.Future[Asgi] = asyncio.get_running_loop().create_future()
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:
@@ -78,6 +80,13 @@ async def run_service(
         line.cancel()
         listener.stop()
         await serving
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system allows: every connection, in and out, is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str) -> ServiceReady:

@@ -42,26 +42,14 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=300, description="Longest time of one request, from name look-up to the last byte."),
     ] = 30.0
-    concurrency: Annotated[int, Meta(ge=1, le=10_000, description="Open requests, over all endpoints.")] = 256
     endpoint_concurrency: Annotated[int, Meta(ge=1, le=10_000, description="Open requests to one endpoint.")] = 64
     lanes_target: Annotated[int, Meta(ge=1, le=256, description="Lanes of a peer that is written to.")] = 16
     lanes_endpoint: Annotated[int, Meta(ge=1, le=256, description="Lanes of an endpoint.")] = 4
     read_batch_max: Annotated[int, Meta(ge=1, le=10_000, description="Deliveries read from a lane at once.")] = 500
-    parked_batch_max: Annotated[
-        int, Meta(ge=1, le=10_000, description="Parked deliveries that are looked at in one turn of a lane.")
-    ] = 100
     window_max: Annotated[
         int,
         Meta(ge=1, le=100_000, description="Unsettled events of one identity; the rest parks as `behind`."),
     ] = 100
-    behind_max: Annotated[
-        int,
-        Meta(
-            ge=1000,
-            le=1_000_000_000,
-            description="Events a destination may lie behind before its rest is `expired`.",
-        ),
-    ] = 1_000_000
     flush_ms: Annotated[
         int, Meta(ge=1, le=1000, description="Longest time a result waits to be committed with others.")
     ] = 20
@@ -124,7 +112,6 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=3650, description="Known event ids; not shorter than `delivery.retry.age_max_s`.")
     ] = 30
     attempts_days: Annotated[int, Meta(ge=1, le=3650, description="Settled deliveries and their attempts.")] = 14
-    dead_days: Annotated[int, Meta(ge=1, le=3650, description="Dead deliveries nobody requeued.")] = 90
     conflicts_days: Annotated[int, Meta(ge=1, le=3650, description="The log of conflicts.")] = 365
 
 

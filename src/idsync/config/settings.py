@@ -58,13 +58,6 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
             " absolute path), `sqlite:///:memory:` for tests, `postgresql://…` or `redis://…`."
         ),
     ] = Url("sqlite:///idsync.db")
-    synchronous: Annotated[
-        Literal["full", "normal"],
-        Meta(
-            description="How SQLite commits. `full`: what was answered with 2xx survives a power cut. "
-            "`normal`: a power cut may lose the last commits; for tests and demonstrations."
-        ),
-    ] = "full"
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,12 +275,6 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How due lanes reach a worker."""
 
     url: Annotated[Url, Meta(description="Empty: polling. Else the engine, `nats://…` or `qstash://…`.")] = Url("")
-    poll_s: Annotated[
-        float, Meta(ge=0.05, le=60, description="Longest time between two looks at the lanes, woken or not.")
-    ] = 1.0
-    lease_s: Annotated[
-        float, Meta(ge=1, le=600, description="How long a lane stays with a worker that is not heard of.")
-    ] = 15.0
 
 
 class NatsSettings(msgspec.Struct, frozen=True, kw_only=True):

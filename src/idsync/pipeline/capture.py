@@ -11,8 +11,6 @@ from idsync.pipeline.ingest import Submission
 from idsync.ports import Clock, Registry, Rewound, Source, SourceBatch
 from idsync.telemetry import Counters, Log
 
-READ_MAX = 500
-"""Outbox rows read at a time."""
 TRIM_EVERY = 2_000
 """Rows read between two trims of the outbox."""
 RETRY_MAX_S = 30.0
@@ -21,7 +19,7 @@ RETRY_MAX_S = 30.0
 class Relay:
     """Reads one peer's outbox for ever. `tick` reads one batch and returns once it is durable with us."""
 
-    def __init__(  # the composition root names each part once
+    def __init__(  # noqa: PLR0913  # the composition root names each part once
         self,
         peer: PeerName,
         source: Source,
@@ -31,6 +29,7 @@ class Relay:
         clock: Clock,
         counters: Counters,
         log: Log,
+        rows_max: int = 200,
     ) -> None:
         """Wire it; `start` finds where reading goes on."""
         self.peer = peer
@@ -40,6 +39,7 @@ class Relay:
         self._clock = clock
         self._counters = counters
         self._log = log
+        self._rows_max = rows_max
         self._position: Position | None = None
         self._untrimmed = 0
         self._failures = 0
@@ -51,7 +51,7 @@ class Relay:
     async def tick(self) -> float:
         """Read and ingest one batch; return 0 if more waits, else how long a wait may last."""
         try:
-            found = await self._source.read(self._position, READ_MAX)
+            found = await self._source.read(self._position, self._rows_max)
             if isinstance(found, Rewound):
                 return await self._start_over(found)
             await self._ingest(found)

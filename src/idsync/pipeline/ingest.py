@@ -19,7 +19,7 @@ from idsync.model.entity import Entity
 from idsync.model.event import Arrival, Observation, Receipt, Verdict
 from idsync.model.mapping import Mapping
 from idsync.model.plan import Committed, Fenced, Plan, Position, Redo, Reread
-from idsync.model.values import EntityId, Instant, PeerName, Subject
+from idsync.model.values import EntityId, Instant, Kind, PeerName, Subject
 from idsync.pipeline.parts.draft import Draft, keys_of
 from idsync.pipeline.parts.routes import Routes
 from idsync.pipeline.parts.wake import wait_for
@@ -257,6 +257,9 @@ class Ingest:
         return draft.apply(arrival, seen, before, outcome, self._clock.new_id())
 
     def _is_mass_delete(self, entity: Entity, arrival: Arrival, seen: Observation) -> bool:
+        if seen.kind == Kind.SESSION:
+            # Sessions end by themselves, all day.
+            return False
         if not seen.is_gone or seen.origin is not None or arrival.is_decided or not entity.link_at(seen.peer).is_live:
             return False
         return not self._deletes.admit(seen.peer, seen.event_id, seen.received_at)

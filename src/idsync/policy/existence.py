@@ -2,10 +2,10 @@
 
 import msgspec
 
-from idsync.model.entity import Action, Conflict, Entity, Field, Intent, Link, LinkState, Stamp, Tombstone
+from idsync.model.entity import Action, Conflict, Entity, Field, Intent, Link, LinkState, Shadow, Stamp, Tombstone
 from idsync.model.event import Observation, Op, Verdict, Version
 from idsync.model.mapping import Mapping, Others
-from idsync.model.values import ExternalId, Instant, Kind
+from idsync.model.values import ExternalId, Instant, Kind, PeerName
 from idsync.policy.outcome import Outcome
 
 
@@ -200,5 +200,9 @@ def _unseen_edits(entity: Entity, link: Link, observation: Observation) -> tuple
             event_id=observation.event_id,
         )
         for name, field in sorted(entity.fields.items())
-        if name in link.shadow and field.value != link.shadow[name].sent
+        if name in link.shadow and _is_unseen(field, link.shadow[name], observation.peer)
     )
+
+
+def _is_unseen(field: Field, shadow: Shadow, peer: PeerName) -> bool:
+    return field.peer != peer and field.value != shadow.sent and field.stamp.at > shadow.seen_at

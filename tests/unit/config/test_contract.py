@@ -86,7 +86,6 @@ def test_no_file_gives_the_documented_defaults(tmp_path: Path, monkeypatch: pyte
 
     assert settings.file is None
     assert settings.peers == {}
-    assert settings.store.synchronous == "full"
     assert settings.server.api_keys == ()
     assert settings.limits.body_bytes_max == 1024 * 1024
     assert (settings.delivery.lanes_target, settings.delivery.lanes_endpoint) == (16, 4)

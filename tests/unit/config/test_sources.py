@@ -42,7 +42,7 @@ def test_flag_that_is_none_was_not_given() -> None:
 @pytest.mark.parametrize("value", ["256", 256], ids=["text", "number"])
 def test_flag_takes_the_type_of_its_setting(value: object) -> None:
     """A flag may arrive as text, as on a command line, or as what it is."""
-    assert parse_settings("", flags={"delivery.concurrency": value}).delivery.concurrency == 256
+    assert parse_settings("", flags={"delivery.endpoint_concurrency": value}).delivery.endpoint_concurrency == 256
 
 
 def test_variable_takes_the_type_of_its_setting() -> None:
@@ -50,14 +50,14 @@ def test_variable_takes_the_type_of_its_setting() -> None:
     settings = parse_settings(
         "",
         environ={
-            "IDSYNC_DELIVERY__CONCURRENCY": "7",
+            "IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY": "7",
             "IDSYNC_DELIVERY__RETRY__FIRST_S": "0.5",
             "IDSYNC_NATS__URL": "nats://127.0.0.1",
             "IDSYNC_NATS__PUBLISH": "true",
             "IDSYNC_LOG__LEVEL": "error",
         },
     )
-    assert settings.delivery.concurrency == 7
+    assert settings.delivery.endpoint_concurrency == 7
     assert settings.delivery.retry.first_s == 0.5
     assert settings.nats.publish
     assert settings.log.level == "error"
@@ -152,9 +152,10 @@ def test_other_variables_are_left_alone() -> None:
             "peers.a (environment variable IDSYNC_PEERS__A): expected a table written as JSON",
         ),
         (
-            "IDSYNC_DELIVERY__CONCURRENCY",
+            "IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY",
             "many",
-            "delivery.concurrency (environment variable IDSYNC_DELIVERY__CONCURRENCY): expected a whole number",
+            "delivery.endpoint_concurrency (environment variable IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY): "
+            "expected a whole number",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from idsync.connectors.sql_table import CaptureState, SqlitePeer
+from idsync.connectors.sql_table import CaptureState, Pace, SqlitePeer
 from idsync.model.delivery import Effect
 from idsync.model.values import Kind, PeerName
 from idsync.ports import Rewound, SourceBatch
@@ -146,7 +146,8 @@ async def test_a_killed_trim_loses_no_position(app: SqliteApp, path: Path, peer:
 
 
 async def _act(path: Path, act: Act) -> None:
-    peer = SqlitePeer(PeerName("app"), path, [USERS], FakeClock())
+    # Long enough for all writes to be one transaction, however busy the machine is.
+    peer = SqlitePeer(PeerName("app"), path, [USERS], FakeClock(), Pace(transaction_s=60))
     await act(peer)
     await peer.close()
 

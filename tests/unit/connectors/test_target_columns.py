@@ -128,14 +128,19 @@ async def test_what_has_no_canonical_form_is_overwritten(app: SqliteApp, peer: S
         assert app.run("SELECT avatar FROM users") == [[value]]
 
 
-async def test_the_image_shows_what_the_application_made_of_it(app: SqliteApp, peer: SqlitePeer) -> None:
-    """Its triggers have the last word, and the outbox has one row for one write, under its first name."""
-    app.run(
-        "CREATE TRIGGER trim AFTER INSERT ON users BEGIN UPDATE users SET name = trim(NEW.name) WHERE id = NEW.id; END"
-    )
-    app.run(
-        "CREATE TRIGGER trim2 AFTER UPDATE ON users BEGIN UPDATE users SET name = trim(NEW.name) WHERE id = NEW.id; END"
-    )
+@pytest.mark.parametrize("is_older", [True, False])
+async def test_the_image_shows_what_the_application_made_of_it(
+    app: SqliteApp, make_peer: MakePeer, *, is_older: bool
+) -> None:
+    """Its triggers have the last word, whichever run first; the outbox has one row for one write, under its first name."""
+    app.run_script(PLAIN)
+    peer = make_peer(PEOPLE)
+    if not is_older:
+        await peer.install()
+    for name, moment in (("one", "INSERT"), ("two", "UPDATE")):
+        trim = "UPDATE people SET name = trim(NEW.name) WHERE id = NEW.id"
+        app.run(f"CREATE TRIGGER {name} AFTER {moment} ON people BEGIN {trim}; END")
+    await peer.install()
     (made,) = await write(peer, create_of(1, name="  Ada "))
     assert made.image is not None
     assert made.image.fields["name"] == "Ada"

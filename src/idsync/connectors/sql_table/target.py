@@ -124,7 +124,7 @@ def untangle(transaction: Transaction, writes: Sequence[Write]) -> list[WriteRes
     while open_changes:
         done = _carry_out_together(transaction, open_changes)
         failed = {index: result for index, result in done.items() if result.effect is Effect.REFUSED}
-        results |= failed or done
+        results |= done
         open_changes = {index: change for index, change in open_changes.items() if failed and index not in failed}
     return [results[index] for index in range(len(writes))]
 
