@@ -91,6 +91,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     external_id: ExternalId | None = None
     version: Version | None = None
     """The newest version of the peer's row that was merged."""
+    link_id: ExternalId | None = None
+    """The first peer's id, as this peer's `link` column was last seen to hold it."""
     event_at: Instant = Instant(0)
     """The newest event time that was merged, for peers without versions."""
     rev: int = 0

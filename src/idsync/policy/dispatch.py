@@ -52,7 +52,15 @@ def need_of(entity: Entity, peer: PeerName, mapping: Mapping) -> Need | Unknown 
     held = {
         name: one.held for name, one in link.shadow.items() if name in view.reads and mapping.group_of(name) in groups
     }
-    return Need(Action.UPDATE, lacking, held) if lacking else None
+    return Need(Action.UPDATE, lacking, held) if lacking or _lacks_link(entity, peer, mapping) else None
+
+
+def _lacks_link(entity: Entity, peer: PeerName, mapping: Mapping) -> bool:
+    """Whether the peer has an empty column for the first peer's id, and that id is known by now."""
+    first = mapping.first_peer
+    if first is None or first == peer or not mapping.peers[peer].has_link:
+        return False
+    return entity.link_at(first).is_live and entity.link_at(peer).link_id is None
 
 
 def _lacks(known: Shadow | None, value: Value) -> bool:

@@ -51,6 +51,20 @@ def is_later(link: Link, observation: Observation) -> bool:
     return observation.version.is_comparable(known) and observation.version.number > known.number
 
 
+def forget(entity: Entity, peer: PeerName, external_id: ExternalId) -> Entity:
+    """Give up a dead id that the peer gave to somebody else; what comes late for it is the new holder's to judge."""
+    link = entity.link_at(peer)
+    if not is_dead(link, external_id):
+        return entity
+    freed = msgspec.structs.replace(
+        link,
+        external_id=None if link.external_id == external_id else link.external_id,
+        former=tuple(one for one in link.former if one != external_id),
+        rev=link.rev + 1,
+    )
+    return msgspec.structs.replace(entity, links={**entity.links, peer: freed}, rev=entity.rev + 1)
+
+
 def relink(entity: Entity, link: Link, observation: Observation) -> Entity:
     """The identity came back at this peer alone: what it holds now is unknown until its fields are merged."""
     return msgspec.structs.replace(entity, links={**entity.links, observation.peer: _fresh(link, observation)})

@@ -9,6 +9,7 @@ from idsync.model.event import Observation, Op
 from idsync.model.mapping import Mapping, Match
 from idsync.model.plan import EmailKey, LinkKey
 from idsync.model.values import EntityId, PeerName
+from idsync.policy import existence
 
 CREATE_AGE_MS: Final = 120_000
 """How long before its end an intent can have been opened: what the peer made earlier is not ours, however alike."""
@@ -59,6 +60,8 @@ def resolve(observation: Observation, known: Known, mapping: Mapping) -> Resolut
     """Find the entity: by id, by our own intent, by the `link` column, and only then by a verified e-mail."""
     key = (observation.peer, observation.kind, observation.external_id)
     found = known.links.get(key)
+    if found is not None and _is_given_anew(known.entities[found], observation):
+        found = None
     maker = known.entities.get(entity_of_intent(observation.origin or ""))
     if maker is not None and any(one.id == observation.origin for one in maker.link_at(observation.peer).intents):
         # What we wrote for one entity cannot be another's: then one person has become two.
@@ -73,6 +76,21 @@ def resolve(observation: Observation, known: Known, mapping: Mapping) -> Resolut
     if observation.link_id is not None and mapping.first_peer is not None and mapping.first_peer != observation.peer:
         return _by_link_column(observation, known, mapping)
     return _by_email(observation, known, mapping)
+
+
+def _is_given_anew(holder: Entity, observation: Observation) -> bool:
+    """Whether the peer gave the id of somebody who is dead there to somebody else, as tables without AUTOINCREMENT do.
+
+    We made it for another entity; or it was created later than anything we know of it, with another e-mail. The same
+    person coming back keeps his id (DESIGN §4.6).
+    """
+    link = holder.link_at(observation.peer)
+    if not existence.is_dead(link, observation.external_id):
+        return False
+    if observation.origin is not None and entity_of_intent(observation.origin) != holder.id:
+        return True
+    is_created = observation.op is Op.CREATED and existence.is_later(link, observation)
+    return is_created and observation.fields.get("email") != holder.value_of("email")
 
 
 def _by_link_column(observation: Observation, known: Known, mapping: Mapping) -> Resolution:

@@ -198,6 +198,7 @@ def _moved(link: Link, draft: FieldDraft, observation: Observation) -> Link:
         state=LinkState.LIVE,
         external_id=observation.external_id,
         version=observation.version or existence.version_known(link, observation.external_id),
+        link_id=observation.link_id or link.link_id,
         event_at=max(link.event_at, observation.event_at),
         former=existence.former_ids(link, observation.external_id),
         shadow=draft.shadow,

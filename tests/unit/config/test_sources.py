@@ -154,8 +154,10 @@ def test_other_variables_are_left_alone() -> None:
         (
             "IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY",
             "many",
-            "delivery.endpoint_concurrency (environment variable IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY): "
-            "expected a whole number",
+            (
+                "delivery.endpoint_concurrency (environment variable IDSYNC_DELIVERY__ENDPOINT_CONCURRENCY): "
+                "expected a whole number"
+            ),
         ),
     ],
 )

@@ -231,6 +231,16 @@ async def test_a_soft_delete_marks_the_row_and_a_create_of_the_same_link_brings_
     assert [one.op for one in await observed(peer)] == [Op.CREATED, Op.DELETED, Op.DELETED, Op.CREATED]
 
 
+async def test_what_comes_back_is_seen_so_whatever_triggers_add(app: SqliteApp, make_peer: MakePeer) -> None:
+    """The one row that is left tells from where to where the whole write went."""
+    peer = await made_peer(app, make_peer, LINKED, LINKED_PEOPLE)
+    app.run("INSERT INTO people (id, auth_id, deleted_at) VALUES (1, 'u_1', 'now')")
+    for_name = "AFTER UPDATE OF name ON people BEGIN UPDATE people SET email = 'x' WHERE id = NEW.id; END"
+    app.run(f"CREATE TRIGGER more {for_name}")
+    await write(peer, create_linked(1, "u_1"))
+    assert [(one.op, one.fields["email"]) for one in await observed(peer)] == [(Op.DELETED, None), (Op.CREATED, "x")]
+
+
 async def test_a_delete_that_is_ignored_here_leaves_the_row(app: SqliteApp, make_peer: MakePeer) -> None:
     """The configuration says so, and it counts as done."""
     mapping = msgspec.structs.replace(PEOPLE, on_delete="ignore")

@@ -132,7 +132,7 @@ async def test_what_has_no_canonical_form_is_overwritten(app: SqliteApp, peer: S
 async def test_the_image_shows_what_the_application_made_of_it(
     app: SqliteApp, make_peer: MakePeer, *, is_older: bool
 ) -> None:
-    """Its triggers have the last word, whichever run first; the outbox has one row for one write, under its first name."""
+    """Its triggers have the last word, whichever run first; the outbox has one row for one write, as what it began."""
     app.run_script(PLAIN)
     peer = make_peer(PEOPLE)
     if not is_older:

@@ -125,14 +125,18 @@ class Transaction:
         before = last_number(self._connection)
         self._announce(write.intent)
         external_id = self._carry(change)
-        row = (before, table.kind, external_id)
-        self._connection.execute(statement("settle_rows"), row)
-        if change.verb is Verb.INSERT:
-            self._connection.execute(statement("settle_created"), row)
+        if last_number(self._connection) > before + 1:
+            self._settle(change, (before, table.kind, external_id))
         found = self._planner.find(table, table.key, external_id)
         if found is None and write.action is not Action.REMOVE:
             raise Refusal("ignored")
         return self._planner.result(write, table, Effect.WRITTEN, found)
+
+    def _settle(self, change: Change, row: tuple[int, str, str]) -> None:
+        """Leave one outbox row for one write, also where triggers of the application have written more of them."""
+        self._connection.execute(statement("settle_rows"), row)
+        if change.is_birth:
+            self._connection.execute(statement("settle_created"), row)
 
     def _carry(self, change: Change) -> ExternalId:
         """Run the one statement that matters, and give the key of the row it was about."""

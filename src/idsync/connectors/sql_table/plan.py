@@ -50,6 +50,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Column → value; only what differs."""
     external_id: ExternalId | None = None
     """The row; for an insert the key it asks for, None where the database gives it."""
+    is_birth: bool = False
+    """Whether the identity was not there, or counted as deleted."""
 
 
 class Planner:
@@ -124,7 +126,7 @@ class Planner:
         key = write.external_id or (None if table.has_own_keys else new_id(table.id_style))
         if key is not None:
             values[table.key] = key
-        return Change(write=write, table=table, verb=Verb.INSERT, values=values, external_id=key)
+        return Change(write=write, table=table, verb=Verb.INSERT, values=values, external_id=key, is_birth=True)
 
     def _plan_update(self, write: Write, table: Table) -> Change | WriteResult:
         found = self.find(table, table.key, write.external_id) if write.external_id is not None else None
@@ -182,7 +184,10 @@ class Planner:
             return self.result(write, table, Effect.UNCHANGED, found)
         if table.updated is not None:
             values[table.updated.name] = encode_instant(table.updated, self._now)
-        return Change(write=write, table=table, verb=Verb.UPDATE, values=values, external_id=id_of(found.key))
+        external_id = id_of(found.key)
+        return Change(
+            write=write, table=table, verb=Verb.UPDATE, values=values, external_id=external_id, is_birth=is_back
+        )
 
 
 def refused(write: Write, code: str) -> WriteResult:

@@ -27,6 +27,7 @@ from idsync.model.plan import (
 from idsync.model.values import EntityId, Instant, PeerName, Subject, Value, instant_text, subject_of
 from idsync.pipeline.parts.routes import Routes, target_name
 from idsync.policy.dispatch import concerned_peers
+from idsync.policy.existence import forget
 from idsync.policy.linking import Known, email_key, id_key
 from idsync.policy.outcome import Outcome
 
@@ -175,12 +176,23 @@ class Draft:
         self.touched[after.id] = after
         for peer, link in after.links.items():
             if link.external_id is not None:
-                known.links[peer, after.kind, link.external_id] = after.id
+                self._claim(after.id, (peer, after.kind, link.external_id))
         old, new = before.value_of("email"), after.value_of("email") if after.deleted is None else None
         if isinstance(old, str) and old != new and known.emails.get((after.kind, old)) == after.id:
             del known.emails[after.kind, old]
         if isinstance(new, str) and new:
             known.emails.setdefault((after.kind, new), after.id)
+
+    def _claim(self, claimant: EntityId, key: LinkKey) -> None:
+        """Note whose an id is now; a dead holder gives it up in the same transaction."""
+        holder = self.directory.entities.get(self.directory.links.get(key, claimant))
+        self.directory.links[key] = claimant
+        if holder is None or holder.id == claimant:
+            return
+        freed = forget(holder, key[0], key[2])
+        self.directory.entities[holder.id] = freed
+        if freed is not holder:
+            self.touched[holder.id] = freed
 
     def _release(self, seen: Observation, before: Entity, after: Entity) -> None:
         """Name the wait keys that this change may fulfil."""

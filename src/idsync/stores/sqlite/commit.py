@@ -29,14 +29,16 @@ def commit(db: Db, plan: Plan) -> CommitResult:
     claims = [(key, one.entity.id) for one in plan.entities for key in _links_of(one.entity)]
     owners = _find_owners(db, claims)
     moved = _moved_entities(plan, {id_: rev for id_, rev, _ in found})
-    taken = {claimant for key, claimant in claims if owners.get(key, claimant) != claimant}
+    given_up = _given_up(plan, claims, owners)
+    taken = {claimant for key, claimant in claims if owners.get(key, claimant) != claimant and key not in given_up}
     redo = Redo(entities=frozenset(moved | taken), inbox=_known_keys(db, plan) | _settled_keys(db, plan))
     if redo.entities or redo.inbox:
         return redo
     keys: dict[str, bytes | None] = {id_: key for id_, _, key in found}
     keys |= {one.entity.id: make_key() for one in plan.entities if one.entity.id not in keys}
     _write_entities(db, plan, keys)
-    db.write_many("insert_link", [(*key, claimant) for key, claimant in claims if key not in owners])
+    is_new = {key for key, _ in claims} - owners.keys() | given_up
+    db.write_many("insert_link", [(*key, claimant) for key, claimant in claims if key in is_new])
     seqs = tuple(range(seq + 1, seq + 1 + len(plan.inbox)))
     ids = tuple(range(delivery + 1, delivery + 1 + len(plan.deliveries)))
     _write_inbox(db, plan, seqs, keys)
@@ -84,6 +86,12 @@ def _find_owners(db: Db, claims: list[tuple[LinkKey, EntityId]]) -> dict[LinkKey
         return {}
     found = rows.decode_links(db.read_packed("find_links", [key for key, _ in claims]))
     return {(peer, kind, external_id): owner for peer, kind, external_id, owner in found}
+
+
+def _given_up(plan: Plan, claims: list[tuple[LinkKey, EntityId]], owners: dict[LinkKey, EntityId]) -> set[LinkKey]:
+    """Ids whose owner is written without them by this very plan: they pass to who claims them now."""
+    written, kept = {one.entity.id for one in plan.entities}, set(claims)
+    return {key for key, owner in owners.items() if owner in written and (key, owner) not in kept}
 
 
 def _moved_entities(plan: Plan, revs: dict[str, int]) -> set[EntityId]:

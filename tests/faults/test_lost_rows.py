@@ -1,0 +1,68 @@
+"""Faults that were found by killing the service: rows that vanish, and ids that come again."""
+
+from tests.faults.conftest import Running
+
+from idsync.testing.sqlite_app import SqliteApp
+from idsync.testing.wait import until
+
+AT = "2026-01-01T12:00:00.000Z"
+
+
+def sign_up(auth: SqliteApp, user_id: str, email: str, name: str) -> None:
+    """Somebody new at the identity provider."""
+    columns = "id, name, email, emailVerified, createdAt, updatedAt"
+    auth.run(f'INSERT INTO "user" ({columns}) VALUES (?, ?, ?, 1, ?, ?)', user_id, name, email, AT, AT)  # noqa: S608
+
+
+async def test_create_that_is_given_a_deleted_rows_id_is_linked_to_whom_it_was_made_for(
+    running: Running, auth: SqliteApp, app: SqliteApp
+) -> None:
+    """SQLite gives the id of the newest row again once that row is deleted: it is somebody else's then."""
+    async with running():
+        app.run("INSERT INTO users (email, full_name) VALUES ('ada@example.com', 'Ada')")
+        await until(lambda: auth.run('SELECT name FROM "user"') == [["Ada"]])
+        app.run("DELETE FROM users")
+        await until(lambda: auth.run('SELECT name FROM "user"') == [])
+        sign_up(auth, "u_bob", "bob@example.com", "Bob")
+        await until(lambda: app.run("SELECT id, auth_id, full_name FROM users") == [[1, "u_bob", "Bob"]])
+        app.run("UPDATE users SET full_name = 'Robert'")
+        await until(lambda: auth.run('SELECT name FROM "user"') == [["Robert"]])
+
+
+async def test_write_that_finds_its_row_gone_ends_the_identity_at_once(
+    running: Running, auth: SqliteApp, app: SqliteApp
+) -> None:
+    """A look that finds nothing is as good as a delete that was told: it must not wait for an intent to expire."""
+    sign_up(auth, "u_ada", "ada@example.com", "Ada")
+    async with running():
+        await until(lambda: app.run("SELECT full_name FROM users") == [["Ada"]])
+    async with running(deaf_to=("app",)) as line:
+        app.run("DELETE FROM users")
+        auth.run("UPDATE \"user\" SET name = 'Ada Lovelace'")
+        await until(lambda: auth.run('SELECT name FROM "user"') == [])
+        assert line.counters.counts[("idsync_rereads_total", "done")] < 10
+
+
+async def test_ended_sessions_are_no_mass_delete(running: Running, auth: SqliteApp, app: SqliteApp) -> None:
+    """A hundred sign-outs a minute are an ordinary day; they must not hold back whoever is really removed."""
+    sign_up(auth, "u_ada", "ada@example.com", "Ada")
+    sessions = ", ".join(f"('s{n}', '{AT}', 't{n}', '{AT}', '{AT}', 'u_ada')" for n in range(150))
+    columns = "id, expiresAt, token, createdAt, updatedAt, userId"
+    async with running() as line:
+        await until(lambda: app.run("SELECT full_name FROM users") == [["Ada"]])
+        auth.run(f"INSERT INTO session ({columns}) VALUES {sessions}")  # noqa: S608  # our own values
+        auth.run("DELETE FROM session")
+        auth.run('DELETE FROM "user"')
+        await until(lambda: app.run("SELECT full_name FROM users") == [])
+        assert (await line.store.stats()).waiting == 0
+
+
+async def test_row_made_in_the_application_is_told_the_id_it_got_at_the_provider(
+    running: Running, auth: SqliteApp, app: SqliteApp
+) -> None:
+    """The link column is filled once the first peer has given its id."""
+    async with running():
+        app.run("INSERT INTO users (email, full_name) VALUES ('ada@example.com', 'Ada')")
+        await until(lambda: auth.run('SELECT name FROM "user"') == [["Ada"]])
+        (row,) = auth.run('SELECT id FROM "user"')
+        await until(lambda: app.run("SELECT auth_id FROM users") == [row])

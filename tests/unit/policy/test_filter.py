@@ -1,0 +1,28 @@
+"""Which event types an endpoint hears of (MISSION R21)."""
+
+import pytest
+
+from idsync.policy.filter import matches
+
+
+@pytest.mark.parametrize(
+    ("filters", "event_type", "is_matched"),
+    [
+        (("*",), "user.created", True),
+        (("*",), "anything at all", True),
+        (("user.*",), "user.created", True),
+        (("user.*",), "user.x.y", True),
+        (("user.*",), "user", False),
+        (("user.*",), "users.created", False),
+        (("user.created",), "user.created", True),
+        (("user.created",), "user.created.twice", False),
+        (("session.*", "user.deleted"), "user.deleted", True),
+        (("session.*", "user.deleted"), "user.created", False),
+        ((), "user.created", False),
+    ],
+)
+def test_filter_names_everything_a_prefix_or_one_type(
+    filters: tuple[str, ...], event_type: str, *, is_matched: bool
+) -> None:
+    """`*` is all, `user.*` is what begins with `user.`, anything else is itself; no filter is nothing."""
+    assert matches(filters, event_type) is is_matched

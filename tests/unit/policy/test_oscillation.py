@@ -1,0 +1,78 @@
+"""The oscillation breaker: two systems that rewrite each other for ever are stopped, and users who hurry are not."""
+
+from idsync.model.entity import Action, Intent
+from idsync.model.event import Op
+from idsync.model.values import Instant
+from idsync.policy.oscillation import Beat, OscillationPolicy, beat, rests_until
+from tests.unit.policy.words import APP, AUTH, NOW, after, in_step, new, said, written
+
+POLICY = OscillationPolicy()
+
+
+def write(name: str, seen_at: int = 0) -> Intent:
+    """Make the intent of one write."""
+    return Intent(
+        id="e1:1:x",
+        action=Action.UPDATE,
+        epoch=1,
+        version=1,
+        fields={"name": name},
+        seen_at=Instant(seen_at),
+        expires_at=Instant(0),
+    )
+
+
+def at(delay_ms: int) -> Instant:
+    """Some time after now."""
+    return Instant(NOW + delay_ms)
+
+
+def test_same_truth_again_and_again_rests() -> None:
+    """A peer that changes back what it is given, each time, is left alone until the first of its writes is a window old."""
+    beats: tuple[Beat, ...] = ()
+    for number in range(POLICY.same_max):
+        assert rests_until(beats, write("Ada"), at(number), POLICY) is None
+        beats = beat(beats, write("Ada"), at(number), POLICY)
+    until = rests_until(beats, write("Ada"), at(100), POLICY)
+    assert until == NOW + POLICY.window_ms
+    assert rests_until(beats, write("Ada"), until, POLICY) is None
+
+
+def test_new_truth_is_written_though_the_old_one_rests() -> None:
+    """Somebody outside has said something: that is another matter, even with an old value."""
+    beats = tuple(Beat(at(0), Instant(0), {"name": "Ada"}) for _ in range(POLICY.same_max))
+    assert rests_until(beats, write("Ada", seen_at=1), at(1), POLICY) is None
+    assert rests_until(beats, write("Bo"), at(1), POLICY) is None
+
+
+def test_too_many_writes_of_anything_rest() -> None:
+    """Two peers that answer each other say something new each time; their number gives them away."""
+    beats = tuple(Beat(at(number), Instant(number), {"name": str(number)}) for number in range(POLICY.all_max))
+    assert rests_until(beats, write("x", seen_at=9_999), at(700), POLICY) == NOW + POLICY.window_ms
+    assert rests_until(beats[1:], write("x", seen_at=9_999), at(700), POLICY) is None
+
+
+def test_what_is_older_than_the_window_is_forgotten() -> None:
+    """Memory of a link is bounded by the window."""
+    beats = beat((Beat(at(0), Instant(0), {"name": "Ada"}),), write("Bo"), at(POLICY.window_ms), POLICY)
+    assert [one.fields for one in beats] == [{"name": "Bo"}]
+
+
+def test_peer_that_puts_its_own_value_back_for_ever_is_stopped() -> None:
+    """Merge puts the truth back each time, as it must; the breaker ends it after a few."""
+    entity = written(after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io")), APP)
+    beats: tuple[Beat, ...] = ()
+    writes = 0
+    for number in range(100):
+        rows = said(APP, version=10 * number + 10, at=number, email="mine@x.io")
+        entity = after(entity, rows)
+        version = entity.links[APP].version
+        assert version is not None
+        intent = write("unused", seen_at=entity.fields["email"].stamp.at)
+        if rests_until(beats, intent, at(number), POLICY) is not None:
+            break
+        entity = written(entity, APP, at=number)
+        beats = beat(beats, intent, at(number), POLICY)
+        writes += 1
+    assert writes == POLICY.same_max
+    assert in_step() is not None
