@@ -1,4 +1,4 @@
-"""The line between two applications of their own, in this process: what the tests of faults that were found begin with."""
+"""The line between two applications of their own, in this process: where tests of faults that were found begin."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

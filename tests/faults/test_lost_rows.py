@@ -1,9 +1,8 @@
 """Faults that were found by killing the service: rows that vanish, and ids that come again."""
 
-from tests.faults.conftest import Running
-
 from idsync.testing.sqlite_app import SqliteApp
 from idsync.testing.wait import until
+from tests.faults.conftest import Running
 
 AT = "2026-01-01T12:00:00.000Z"
 
