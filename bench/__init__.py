@@ -1,0 +1,7 @@
+"""The bench: what the line takes in, delivers and answers, beside what the same parts do with nothing between them."""
+
+from bench.programs import BenchError
+from bench.report import Report, Row, Spread, draw
+from bench.rounds import measure
+
+__all__ = ["BenchError", "Report", "Row", "Spread", "draw", "measure"]
