@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from time import gmtime
 from typing import NewType
 
 PeerName = NewType("PeerName", str)
@@ -50,8 +51,8 @@ def subject_of(kind: str, identity: str) -> Subject:
 
 def instant_text(at: Instant) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds, the form every wire format of ours uses."""
-    moment = datetime.fromtimestamp(at // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+    seconds, rest = divmod(at, 1000)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (*gmtime(seconds)[:6], rest)  # noqa: UP031  # a third of the cost
 
 
 def parse_instant(text: str) -> Instant | None:

@@ -18,7 +18,7 @@ CANONICAL_VERSION: Final = 1
 
 TEXT_FIELDS: Final = frozenset({"name", "picture", "preferred_username", "ban_reason"})
 FLAG_FIELDS: Final = frozenset({"email_verified", "active", "banned"})
-DENIED_FIELDS: Final = frozenset({"email_verified", "banned"})
+FALSE_UNLESS_SAID: Final = frozenset({"email_verified", "banned"})
 """Flags where no answer means no: a NULL says nothing else, and another peer's column may not be able to hold it."""
 
 TRUE_WORDS: Final = frozenset({"true", "1"})
@@ -99,7 +99,7 @@ def _identity(raw: object) -> Value | Unfit:
 
 def _flag(field: str, raw: object) -> Value | Unfit:
     if raw is None:
-        return False if field in DENIED_FIELDS else None
+        return False if field in FALSE_UNLESS_SAID else None
     if isinstance(raw, int | float) and raw in (0, 1):
         return bool(raw)
     word = raw.lower() if isinstance(raw, str) else ""

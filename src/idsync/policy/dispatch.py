@@ -110,6 +110,15 @@ def withdraw(entity: Entity, peer: PeerName, intent: str) -> Entity:
     return msgspec.structs.replace(entity, links={**entity.links, peer: moved}, rev=entity.rev + 1)
 
 
+def unanswered_until(entity: Entity, peer: PeerName) -> Instant | None:
+    """Until when a write that was announced and never answered may still be under way; None: there is none.
+
+    Whoever finds one in a lane that he alone works on has lost its answer. A look at the identity after that instant
+    settles it; nothing else does, and until then an edit to the very value that was sent passes for its echo.
+    """
+    return max((one.expires_at for one in entity.link_at(peer).intents), default=None)
+
+
 def newest_stamp(entity: Entity, names: dict[str, Value]) -> Instant:
     """The newest stamp among some fields: what a peer will have seen once they are written there."""
     return Instant(max((entity.fields[name].stamp.at for name in names if name in entity.fields), default=-1))

@@ -16,6 +16,11 @@ def version_known(link: Link, external_id: ExternalId) -> Version | None:
     return link.version if not link.former or link.former[-1] == external_id else None
 
 
+def heard_at(link: Link, external_id: ExternalId) -> Instant:
+    """The newest event time merged of this very id, for peers without versions."""
+    return link.event_at if link.external_id in {None, external_id} else Instant(0)
+
+
 def admit(entity: Entity, observation: Observation) -> Entity | None:
     """Let a living identity in, or return None where a tombstone or another living id of the peer stands in its way.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from idsync.model.entity import Conflict, Entity, Field, Hold, Link, Shadow, Stamp
+from idsync.model.entity import Conflict, Entity, Field, Hold, Intent, Link, Shadow, Stamp
 from idsync.model.event import Observation
 from idsync.model.mapping import FieldRule, Mapping, Rule
 from idsync.model.values import Instant, PeerName, Value
@@ -71,10 +71,23 @@ class FieldDraft:
         if known is not None and known.held == value:
             return True
         for intent in self.link.intents:
-            if name in intent.fields and intent.fields[name] == value:
+            if name in intent.fields and intent.fields[name] == value and self._may_come_from(intent):
                 self.shadow[name] = Shadow(value, value, intent.seen_at)
                 return True
         return False
+
+    def _may_come_from(self, intent: Intent) -> bool:
+        """Whether a write that was never answered can have had this effect: not on another id, nor long after its end."""
+        seen, skew_ms = self.observation, self.mapping.skew_ms
+        is_elsewhere = intent.external_id not in {None, seen.external_id}
+        is_over = min(seen.received_at, seen.event_at - skew_ms) > intent.expires_at and not seen.is_read
+        return not is_elsewhere and not is_over
+
+    def note_blanks(self) -> None:
+        """A look is whole: what it does not show of an unknown field is not there, so nobody has to look again."""
+        view = self.mapping.peers.get(self.observation.peer)
+        for name in view.reads - self.observation.fields.keys() - self.shadow.keys() if view is not None else ():
+            self.shadow[name] = _UNSEEN
 
     def value_of(self, name: str) -> Value:
         """The truth of a field so far."""

@@ -82,14 +82,14 @@ def _is_given_anew(holder: Entity, observation: Observation) -> bool:
     """Whether the peer gave the id of somebody who is dead there to somebody else, as tables without AUTOINCREMENT do.
 
     We made it for another entity; or it was created later than anything we know of it, with another e-mail. The same
-    person coming back keeps his id (DESIGN §4.6).
+    person coming back keeps his id (DESIGN §4.6). A look that finds it alive says that it was created.
     """
     link = holder.link_at(observation.peer)
     if not existence.is_dead(link, observation.external_id):
         return False
     if observation.origin is not None and entity_of_intent(observation.origin) != holder.id:
         return True
-    is_created = observation.op is Op.CREATED and existence.is_later(link, observation)
+    is_created = observation.op in {Op.CREATED, Op.SEEN} and existence.is_later(link, observation)
     return is_created and observation.fields.get("email") != holder.value_of("email")
 
 

@@ -7,7 +7,7 @@ what differs from what the peer is known to hold, had the peer seen the truth, a
 import msgspec
 
 from idsync.model.entity import Action, Conflict, Entity, Intent, Link, LinkState, Shadow
-from idsync.model.event import Observation, Verdict
+from idsync.model.event import Observation, Op, Verdict
 from idsync.model.mapping import Mapping
 from idsync.model.values import Kind
 from idsync.policy import existence
@@ -110,7 +110,8 @@ def _order(link: Link, observation: Observation, mapping: Mapping, *, is_ours: b
         return None
     if _is_readable(mapping, observation):
         return Verdict.REREAD
-    return Verdict.STALE if observation.event_at < link.event_at else None
+    is_late = observation.event_at < existence.heard_at(link, observation.external_id)
+    return Verdict.STALE if is_late else None
 
 
 def _may_be_ours(link: Link, observation: Observation) -> bool:
@@ -166,6 +167,8 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
             groups.setdefault(mapping.group_of(name), []).append(name)
     for group in sorted(groups):
         merge_group(draft, group)
+    if observation.op is Op.SEEN and observation.origin is None:
+        draft.note_blanks()
     moved = _moved(link, draft, observation)
     is_born = entity.version == 0 or entity.incarnation != before.incarnation
     changed = tuple(sorted(draft.changed))
@@ -199,7 +202,7 @@ def _moved(link: Link, draft: FieldDraft, observation: Observation) -> Link:
         external_id=observation.external_id,
         version=observation.version or existence.version_known(link, observation.external_id),
         link_id=observation.link_id or link.link_id,
-        event_at=max(link.event_at, observation.event_at),
+        event_at=max(existence.heard_at(link, observation.external_id), observation.event_at),
         former=existence.former_ids(link, observation.external_id),
         shadow=draft.shadow,
         intents=intents,

@@ -24,6 +24,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from yarl import URL
 
+from idsync.deadlines import Deadlines
 from idsync.ports import Clock, Request, Response, SendError
 from idsync.senders.retry_after import parse_retry_after
 from idsync.wire.address import Network, may_connect, parse_networks
@@ -71,6 +72,7 @@ class AiohttpSender:
     ) -> None:
         self._clock = clock
         self._limits = limits or Limits()
+        self._deadlines = Deadlines()
         # aiohttp's base class only asks for the two methods that ours has, so there is nothing to inherit.
         self._resolver = resolver or cast("AbstractResolver", _ThreadResolver())
         self._guarded = self._connector(tls, allowed)
@@ -98,7 +100,7 @@ class AiohttpSender:
         error: SendError | None = None
         body = bytearray()
         try:
-            async with asyncio.timeout(request.timeout_s):
+            with self._deadlines.within(request.timeout_s):
                 connection = await connector.connect(route.request, [], _UNTIMED)
                 head, payload = await _ask(connection, written, self._limits.body_bytes)
                 await _read(payload, body, self._limits.body_bytes)

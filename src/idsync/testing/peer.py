@@ -213,14 +213,15 @@ class FakePeer:
         if row is None or write.external_id is None:
             return WriteResult(entity=write.entity, effect=Effect.ABSENT)
         shown = canonical_fields(write.kind, row.fields)[0]
-        if _holds(shown, wanted):
+        link_id = row.link_id or (write.link_id if self.habits.has_links else None)
+        if _holds(shown, wanted) and link_id == row.link_id:
             return self._result(write, Effect.UNCHANGED, write.external_id)
         if not _holds(shown, self._kept(write.expected)):
             return self._result(write, Effect.DIVERGED, write.external_id)
         if self._is_email_taken(write.kind, wanted, write.external_id):
             return WriteResult(entity=write.entity, effect=Effect.REFUSED, error="constraint")
         fields = row.fields | self._formed(wanted)
-        self._put(Op.UPDATED, write.kind, write.external_id, fields, intent=write.intent, link_id=row.link_id)
+        self._put(Op.UPDATED, write.kind, write.external_id, fields, intent=write.intent, link_id=link_id)
         return self._result(write, Effect.WRITTEN, write.external_id)
 
     def _find(self, write: Write) -> ExternalId | None:

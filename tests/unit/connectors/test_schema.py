@@ -94,12 +94,40 @@ async def test_an_integer_key_is_found_by_its_text(app: SqliteApp, make_peer: Ma
     assert app.run("SELECT count(*) FROM people WHERE CAST(id AS TEXT) = name") == [[len(keys)]]
 
 
+async def test_keys_that_differ_only_in_case_are_two(app: SqliteApp, make_peer: MakePeer) -> None:
+    """Where the column compares without regard to case but its index does not; neither is taken for the other."""
+    schema = """
+        CREATE TABLE people (id TEXT COLLATE NOCASE, email TEXT, name TEXT);
+        CREATE UNIQUE INDEX one ON people (id COLLATE BINARY);
+        INSERT INTO people (id) VALUES ('ab'), ('aB'), ('Ab'), ('AB');
+    """
+    peer = await made_peer(app, make_peer, schema, msgspec.structs.replace(PEOPLE, key="id"))
+    image = await look(peer, "AB")
+    assert [one.effect for one in await write(peer, update_of(image, {"name": "x"}))] == [Effect.WRITTEN]
+    assert app.run("SELECT id FROM people WHERE name = 'x'") == [["AB"]]
+    assert [one.effect for one in await write(peer, remove_of(image))] == [Effect.WRITTEN]
+    assert [image.external_id async for image in peer.reader.list(Kind.USER)] == ["Ab", "aB", "ab"]
+    assert [one.external_id for one in await observed(peer)] == ["AB", "AB"]
+
+
 async def test_an_optional_table_that_is_missing_is_left_out(app: SqliteApp, make_peer: MakePeer) -> None:
-    """Its kind is not held, cannot be written, and has nobody in it."""
+    """Its kind is not held and cannot be written; a look is an error, for nobody may be taken for deleted."""
     peer = await made_peer(app, make_peer, "", msgspec.structs.replace(PEOPLE, is_optional=True))
     assert await peer.held_fields() == {}
-    assert [image async for image in peer.reader.list(Kind.USER)] == []
     assert [one.error for one in await write(peer, create_of(1))] == ["unmapped"]
+    with pytest.raises(SchemaMismatch, match="keeps no user"):
+        await look(peer, "1")
+    with pytest.raises(SchemaMismatch, match="keeps no user"):
+        assert [image async for image in peer.reader.list(Kind.USER)]
+
+
+async def test_the_field_id_is_the_key_and_no_field(app: SqliteApp, make_peer: MakePeer) -> None:
+    """Ids of peers are never made equal."""
+    schema = "CREATE TABLE people (row INTEGER PRIMARY KEY, uid TEXT UNIQUE, email TEXT, name TEXT);"
+    mapping = msgspec.structs.replace(PEOPLE, fields={**PEOPLE.fields, "id": "uid"})
+    peer = await made_peer(app, make_peer, schema, mapping)
+    app.run("INSERT INTO people (uid) VALUES ('u_1')")
+    assert (await look(peer, "u_1")).fields == {"email": None, "name": None}
 
 
 async def test_a_required_column_that_nothing_fills_is_warned_of(app: SqliteApp, make_peer: MakePeer) -> None:

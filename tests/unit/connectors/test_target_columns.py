@@ -13,10 +13,11 @@ from tests.unit.connectors.people import PEOPLE, PLAIN, MakePeer, look, made_pee
 
 STYLES: tuple[tuple[str, str, str | int | None, Value, str | int], ...] = (
     ("roles", "TEXT", "a", ["b", "a"], "a,b"),
-    ("roles", "TEXT", '["a"]', ["b", "a"], '["a", "b"]'),
+    ("roles", "TEXT", '["a"]', ["b", "a"], '["a","b"]'),
     ("roles", "JSON", None, ["b"], '["b"]'),
     ("email_verified", "INTEGER", 0, True, 1),
     ("email_verified", "TEXT", "false", True, "true"),
+    ("email_verified", "TEXT", "0", True, "1"),
     ("ban_expires_at", "INTEGER", 1_600_000_000, "2026-01-01T00:00:00.500Z", 1_767_225_600),
     ("ban_expires_at", "INTEGER", 1_600_000_000_000, "2026-01-01T00:00:00.500Z", 1_767_225_600_500),
     ("ban_expires_at", "INTEGER", None, "2026-01-01T00:00:00.500Z", 1_767_225_600_500),

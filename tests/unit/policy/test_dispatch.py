@@ -55,7 +55,7 @@ def test_source_is_concerned_where_its_word_was_not_taken() -> None:
 def test_peer_that_has_the_identity_not_yet_is_due_a_create() -> None:
     """With whatever says something; nothing is created to say nothing."""
     entity = after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", name="", picture=None))
-    assert need_of(entity, APP, MAPPING) == Need(Action.CREATE, {"email": "a@x.io", "email_verified": False})
+    assert need_of(entity, APP, MAPPING) == Need(Action.CREATE, {"email": "a@x.io"})
     empty = after(new(), said(AUTH, Op.CREATED, version=1, name=""))
     assert need_of(empty, APP, MAPPING) is None
 

@@ -6,12 +6,12 @@ from typing import Final
 import apsw
 
 from idsync.connectors.sql_table.capture import last_number
+from idsync.connectors.sql_table.database import quoted, statement
 from idsync.connectors.sql_table.mapping import SqlValue
 from idsync.connectors.sql_table.plan import Change, Planner, Refusal, Verb, effect_of, refused
 from idsync.connectors.sql_table.reader import key_values
 from idsync.connectors.sql_table.rows import id_of
-from idsync.connectors.sql_table.schema import Table, quoted
-from idsync.connectors.sql_table.triggers import statement
+from idsync.connectors.sql_table.schema import BINARY, Table
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.entity import Action
 from idsync.model.values import ExternalId
@@ -46,7 +46,10 @@ class Transaction:
         """Write on the connection what the planner plans."""
         self._connection = connection
         self._planner = planner
-        self.plan = planner.plan
+
+    def plan(self, write: Write) -> Change | WriteResult:
+        """Say what a write has to change, or why nothing."""
+        return self._planner.plan(write)
 
     def apply(self, write: Write) -> WriteResult:
         """Plan and carry out one write; it has its whole effect or none.
@@ -168,11 +171,13 @@ class Transaction:
         return external_id
 
     def _update(self, table: Table, external_id: ExternalId, values: dict[str, SqlValue]) -> None:
-        assignments = ", ".join(f"{quoted(name)} = ?" for name in values)
-        self._change("update_row", table, (*values.values(), *key_values(external_id)), assignments)
+        assignments = ", ".join(f"{quoted(name)} = ?{index}" for index, name in enumerate(values, 3))
+        self._change("update_row", table, (*key_values(external_id), *values.values()), assignments)
 
     def _change(self, verb: str, table: Table, values: tuple[SqlValue, ...], assignments: str = "") -> None:
-        sql = statement(verb).format(table=quoted(table.name), key=quoted(table.key), assignments=assignments)
+        sql = statement(verb).format(
+            table=quoted(table.name), key=quoted(table.key), collation=table.key_collation, assignments=assignments
+        )
         self._connection.execute(sql, values)
         if self._connection.changes() == 0:
             raise Refusal("ignored")
@@ -183,7 +188,7 @@ class Transaction:
         if banned is None or banned.name not in change.values or change.write.fields.get("banned") is not True:
             return
         for table, column in change.table.ends:
-            sql = statement("delete_rows").format(table=quoted(table), key=quoted(column))
+            sql = statement("delete_rows").format(table=quoted(table), key=quoted(column), collation=BINARY)
             self._connection.execute(sql, key_values(external_id))
 
     def _announce(self, intent: str) -> None:

@@ -14,12 +14,11 @@ import apsw
 import msgspec
 
 from idsync import crash
-from idsync.connectors.sql_table.database import Pace, write_in_slices, write_transaction
+from idsync.connectors.sql_table.database import Pace, literal, quoted, statement, write_in_slices, write_transaction
 from idsync.connectors.sql_table.mapping import TableMapping
-from idsync.connectors.sql_table.rows import literal
-from idsync.connectors.sql_table.schema import Table, find_tables, quoted
-from idsync.connectors.sql_table.triggers import PREFIX, statement, triggers_of
-from idsync.errors import CaptureMissing, PeerError
+from idsync.connectors.sql_table.schema import Table, find_tables
+from idsync.connectors.sql_table.triggers import PREFIX, triggers_of
+from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
 from idsync.model.event import Version
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
@@ -90,6 +89,19 @@ class Catalog:
             self._state = _state_of(connection, self._tables)
             self._looked_at = (connection, version)
         return self._tables
+
+    def table(self, connection: apsw.Connection, kind: str) -> Table:
+        """Give the table of a kind.
+
+        Raises:
+            SchemaMismatch: there is none: nobody may take that for an empty one.
+        """
+        table = self.tables(connection).get(kind)
+        if table is None:
+            raise SchemaMismatch(
+                f"{self.peer}: it keeps no {kind}, by its configuration or because the table is missing"
+            )
+        return table
 
     def known(self, kind: str) -> Table | None:
         """Give a table as it was at the last look; None before the first, or where there is none."""

@@ -3,6 +3,9 @@
 The file is the application's. Its journal mode is never changed, it is never checkpointed, locks are held for
 milliseconds, and between two transactions in a row the application gets its turn.
 
+The application must be another process. File locks belong to processes: another SQLite library in this one, such as
+Python's `sqlite3`, would not see ours and would damage the file.
+
 Time here is the time of file locks, which other programs share: it is the machine's own, never a test's clock.
 """
 
@@ -13,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +27,23 @@ import msgspec
 from idsync.errors import PeerError
 
 T = TypeVar("T")
+
+
+@cache
+def statement(name: str) -> str:
+    """Read `sql/<name>.sql` without its comments, which would be kept for ever in the application's schema."""
+    text = (resources.files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
+
+
+def quoted(name: str) -> str:
+    """Write an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text constant."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):

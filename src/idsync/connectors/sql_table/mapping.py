@@ -43,7 +43,7 @@ class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     table: str
     key: str | None = None
-    """The column of the peer's own id, text or integer; None: the primary key."""
+    """The column of the peer's own id, text or integer; None: the field `id`, else the primary key."""
     link: str | None = None
     """The column that holds the id at the first peer of `sync.<kind>.peers`."""
     fields: dict[str, str]
@@ -72,9 +72,10 @@ class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def held_fields(self) -> dict[str, str]:
-        """Every canonical field with its column, the ban's included."""
+        """Every canonical field with its column: the ban's too, and not the id, which is no field but the key."""
         verb, _, column = self.on_ban.partition(":")
-        return self.fields if verb == "ignore" else {**self.fields, "banned": column}
+        fields = {field: name for field, name in self.fields.items() if field != "id"}
+        return fields if verb == "ignore" else {**fields, "banned": column}
 
     @property
     def soft(self) -> str | None:

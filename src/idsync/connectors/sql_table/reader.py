@@ -8,11 +8,10 @@ import apsw
 import msgspec
 
 from idsync.connectors.sql_table.capture import Capture, Catalog, last_number
-from idsync.connectors.sql_table.database import Database, read_transaction
+from idsync.connectors.sql_table.database import Database, quoted, read_transaction, statement
 from idsync.connectors.sql_table.mapping import SqlValue
 from idsync.connectors.sql_table.rows import Row, changed_at, fields_of, id_of, is_gone, json_of, read_row
-from idsync.connectors.sql_table.schema import Table, quoted
-from idsync.connectors.sql_table.triggers import statement
+from idsync.connectors.sql_table.schema import Table
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
 from idsync.model.values import ExternalId, Instant
@@ -44,7 +43,7 @@ class SqliteReader:
 
         Raises:
             CaptureMissing: without capture the state that is seen has no version.
-            PeerError: the database cannot be read now, or holds the id more than once.
+            PeerError: the database cannot be read now, holds the id more than once, or does not keep the kind.
         """
         return await self._database.run(lambda connection: self._read(connection, kind, external_id))
 
@@ -59,22 +58,18 @@ class SqliteReader:
 
     def _read(self, connection: apsw.Connection, kind: str, external_id: ExternalId) -> Image | None:
         with read_transaction(connection):
-            capture, table = self._catalog.capture(connection), self._catalog.tables(connection).get(kind)
-            found = find_by(connection, table, table.key, external_id) if table is not None else ()
+            capture, table = self._catalog.capture(connection), self._catalog.table(connection, kind)
+            found = find_by(connection, table, table.key, external_id)
             number = last_number(connection)
         if len(found) > 1:
             raise PeerError(f"{capture.peer}: more than one {kind} has the same key; make the key column unique")
-        if table is None or not found:
-            return None
-        return image_of(capture, table, found[0], number, self._clock.now())
+        return image_of(capture, table, found[0], number, self._clock.now()) if found else None
 
     def _page(
         self, connection: apsw.Connection, kind: str, after: int | bytes | None
     ) -> tuple[Sequence[Image], int | bytes | None, bool]:
         with read_transaction(connection):
-            capture, table = self._catalog.capture(connection), self._catalog.tables(connection).get(kind)
-            if table is None:
-                return [], None, False
+            capture, table = self._catalog.capture(connection), self._catalog.table(connection, kind)
             key = f"{quoted(table.key)} COLLATE {table.key_collation}"
             past = "CAST(? AS TEXT)" if isinstance(after, bytes) else "?"
             bound = f"AND {key} > {past}" if after is not None else ""
@@ -87,8 +82,12 @@ class SqliteReader:
 
 
 def find_by(connection: apsw.Connection, table: Table, column: str, value: ExternalId) -> list[Found]:
-    """Find the rows whose column holds an id: at most two, since two are already one too many."""
-    return _select(connection, table, f"{quoted(column)} IN (?, ?) LIMIT 2", key_values(value))
+    """Find the rows whose column holds an id, byte for byte: at most two, since two are already one too many."""
+    name = quoted(column)
+    index = f"{name} COLLATE {table.key_collation}" if column == table.key else name
+    return _select(
+        connection, table, f"{index} IN (?1, ?2) AND {name} COLLATE BINARY IN (?1, ?2) LIMIT 2", key_values(value)
+    )
 
 
 def key_values(value: ExternalId) -> tuple[SqlValue, SqlValue]:

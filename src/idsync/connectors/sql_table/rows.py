@@ -1,6 +1,5 @@
 """A row and its canonical fields: how it leaves the database as JSON, and how values go back into its columns."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -8,8 +7,9 @@ from typing import Final
 
 import msgspec
 
+from idsync.connectors.sql_table.database import literal, quoted
 from idsync.connectors.sql_table.mapping import Encoding, SqlValue
-from idsync.connectors.sql_table.schema import Column, Table, quoted
+from idsync.connectors.sql_table.schema import Column, Table
 from idsync.model.values import ExternalId, Instant, Kind, Value, instant_text, parse_instant
 from idsync.policy.canonical import Unfit, canonical_value
 
@@ -23,11 +23,6 @@ Row = dict[str, object]
 """Column → value."""
 
 
-def literal(text: str) -> str:
-    """Write a text constant."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 @lru_cache(maxsize=256)
 def json_of(prefix: str, columns: tuple[str, ...]) -> str:
     """Write the SQL that makes a JSON object of some columns and cannot fail, whatever they hold (SQLite 3.38).
@@ -35,7 +30,10 @@ def json_of(prefix: str, columns: tuple[str, ...]) -> str:
     Texts are hexadecimal. SQLite's own JSON functions fail for a BLOB, and in some versions wherever an application has
     set `trusted_schema = OFF`, as many drivers do.
     """
-    members = [f"{literal(json.dumps(name) + ':')} || {_value_of(f'{prefix}.{quoted(name)}')}" for name in columns]
+    members = [
+        f"{literal(msgspec.json.encode(name).decode() + ':')} || {_value_of(f'{prefix}.{quoted(name)}')}"
+        for name in columns
+    ]
     return "'{' || " + " || ',' || ".join(members) + " || '}'"
 
 
@@ -130,7 +128,7 @@ def encode(column: Column, value: Value) -> SqlValue | Unfit:
             at = parse_instant(value)
             return Unfit(column.field, "it is no instant") if at is None else encode_instant(column, at)
         case _:
-            return json.dumps(value) if isinstance(value, list) else value
+            return msgspec.json.encode(value).decode() if isinstance(value, list) else value
 
 
 def encode_instant(column: Column, at: Instant) -> SqlValue:

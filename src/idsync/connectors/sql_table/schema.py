@@ -7,16 +7,16 @@ from typing import Final
 import apsw
 import msgspec
 
+from idsync.connectors.sql_table.database import quoted, statement
 from idsync.connectors.sql_table.mapping import Encoding, IdStyle, SqlValue, TableMapping
 from idsync.errors import SchemaMismatch
 from idsync.policy.canonical import FLAG_FIELDS, SECONDS_MAX
 
-SAMPLE_ROWS: Final = 1000
+BINARY: Final = '"BINARY"'
 CREATED_NAMES: Final = ("createdat", "created_at", "created", "created_on", "inserted_at", "date_joined")
 UPDATED_NAMES: Final = ("updatedat", "updated_at", "updated", "updated_on", "modified_at", "modified")
 UUID_LENGTH: Final = 36
 LETTERS_LENGTH: Final = 32
-INSTANTS: Final = frozenset({Encoding.ISO, Encoding.SPACED, Encoding.MS, Encoding.SECONDS})
 
 _TOKENS: Final = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|.""", re.DOTALL
@@ -27,6 +27,7 @@ class UniqueSet(msgspec.Struct, frozen=True):
     """Columns that no two rows may share, each with the collation they are compared by."""
 
     columns: tuple[tuple[str, str], ...]
+    """(name, collation as SQL writes it)."""
     where: str | None = None
     """The condition of a partial index, as its owner wrote it."""
 
@@ -54,6 +55,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     key: str
     key_collation: str
+    """Of what makes the key unique, as SQL writes it."""
     has_own_keys: bool
     """Whether the database gives a new row its key."""
     id_style: IdStyle
@@ -113,21 +115,12 @@ class _Shape:
 
     def sample(self, column: str) -> str | int | float | None:
         """One value that the column holds, None where the first rows hold none."""
-        name = quoted(column)
-        rows = f"({f'SELECT {name} AS value FROM {quoted(self.name)} LIMIT {SAMPLE_ROWS}'})"  # noqa: S608  # a name cannot be bound
-        found = self.connection.execute(
-            f"SELECT typeof(value), CAST(value AS BLOB) FROM {rows}"  # noqa: S608
-            " WHERE typeof(value) <> 'blob' AND value <> '' LIMIT 1"
-        ).fetchone()
+        sql = statement("sample_column").format(column=quoted(column), table=quoted(self.name))
+        found = self.connection.execute(sql).fetchone()
         if found is None or not isinstance(found[1], bytes):
             return None
         text = found[1].decode(errors="replace")
         return int(text) if found[0] == "integer" else float(text) if found[0] == "real" else text
-
-
-def quoted(name: str) -> str:
-    """Write an identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def find_tables(connection: apsw.Connection, mappings: Iterable[TableMapping]) -> dict[str, Table]:
@@ -160,7 +153,7 @@ def _find_table(connection: apsw.Connection, mapping: TableMapping) -> Table | N
     uniques, warnings = _unique_sets(connection, shape.name)
     is_alias = key.primary > 0 and key.type == "INTEGER" and not row[2] and _count_primary(shape) == 1
     if is_alias:
-        uniques = (*uniques, UniqueSet(((key.name, "BINARY"),)))
+        uniques = (*uniques, UniqueSet(((key.name, BINARY),)))
     collation = next((one.columns[0][1] for one in uniques if one.names == (key.name,) and one.where is None), None)
     if collation is None:
         warnings = (*warnings, f"{shape.name}: nothing makes {key.name} unique; rows that share a key are not written")
@@ -171,7 +164,7 @@ def _find_table(connection: apsw.Connection, mapping: TableMapping) -> Table | N
         kind=mapping.kind,
         name=shape.name,
         key=key.name,
-        key_collation=collation or "BINARY",
+        key_collation=collation or BINARY,
         has_own_keys=is_alias or key.has_default,
         id_style=_id_style_of(shape, key, mapping),
         link=_needed(shape, mapping, mapping.link).name if mapping.link else None,
@@ -190,8 +183,9 @@ def _find_table(connection: apsw.Connection, mapping: TableMapping) -> Table | N
 
 
 def _key_of(shape: _Shape, mapping: TableMapping) -> _Declared:
-    if mapping.key is not None:
-        return _needed(shape, mapping, mapping.key)
+    named = mapping.key or mapping.fields.get("id")
+    if named is not None:
+        return _needed(shape, mapping, named)
     primary = [column for column in shape.columns if column.primary]
     if len(primary) != 1:
         raise SchemaMismatch(
@@ -234,7 +228,9 @@ def _encoding_of(shape: _Shape, mapping: TableMapping, field: str, declared: _De
     if field == "banned" and mapping.on_ban.startswith("deactivate:"):
         return Encoding.INVERSE_FLAG
     if field in FLAG_FIELDS:
-        return Encoding.FLAG_TEXT if isinstance(shape.sample(declared.name), str) else Encoding.FLAG
+        sample = shape.sample(declared.name)
+        is_word = isinstance(sample, str) and not sample.isdigit()
+        return Encoding.FLAG_TEXT if is_word else Encoding.FLAG
     if field == "roles":
         sample = shape.sample(declared.name)
         is_json = sample.lstrip().startswith("[") if isinstance(sample, str) else "JSON" in declared.type
@@ -335,7 +331,9 @@ def _unique_sets(connection: apsw.Connection, table: str) -> tuple[tuple[UniqueS
     indexes = connection.execute('SELECT name, partial FROM pragma_index_list(?) WHERE "unique"', (table,)).fetchall()
     for name, is_partial in indexes:
         terms = connection.execute('SELECT name, coll FROM pragma_index_xinfo(?) WHERE "key" ORDER BY seqno', (name,))
-        columns = tuple((str(column) if column is not None else None, str(collation)) for column, collation in terms)
+        columns = tuple(
+            (str(column) if column is not None else None, quoted(str(collation))) for column, collation in terms
+        )
         where = _condition_of(connection, str(name)) if is_partial else None
         if any(column is None for column, _ in columns) or (is_partial and where is None):
             warnings.append(

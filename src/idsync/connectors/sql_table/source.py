@@ -9,10 +9,9 @@ import msgspec
 from idsync import crash
 from idsync.connectors.sql_table import capture
 from idsync.connectors.sql_table.capture import Capture, Catalog
-from idsync.connectors.sql_table.database import Database, read_transaction
+from idsync.connectors.sql_table.database import Database, read_transaction, statement
 from idsync.connectors.sql_table.rows import Row, fields_of, id_of, is_gone, read_row
 from idsync.connectors.sql_table.schema import Table
-from idsync.connectors.sql_table.triggers import statement
 from idsync.model.event import Observation, Op
 from idsync.model.plan import Position
 from idsync.model.values import ExternalId, Instant

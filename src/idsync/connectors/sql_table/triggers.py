@@ -3,21 +3,12 @@
 They never make a statement of the application fail, and use only SQL of SQLite 3.38.
 """
 
-from functools import cache
-from importlib import resources
-
-from idsync.connectors.sql_table.rows import json_of, literal
-from idsync.connectors.sql_table.schema import Table, UniqueSet, quoted
+from idsync.connectors.sql_table.database import literal, quoted, statement
+from idsync.connectors.sql_table.rows import json_of
+from idsync.connectors.sql_table.schema import Table, UniqueSet
 
 PREFIX = "idsync_"
 """Every table and trigger of ours begins with it."""
-
-
-@cache
-def statement(name: str) -> str:
-    """Read `sql/<name>.sql` without its comments, which would be kept for ever in the application's schema."""
-    text = (resources.files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
 
 
 def triggers_of(table: Table) -> dict[str, str]:
