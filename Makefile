@@ -22,10 +22,9 @@ run: $(VENV)  ## Start idsync between two example databases; it prints what happ
 test: $(VENV)  ## Run the tests that need nothing but Python (under 5 minutes)
 	$(PY) -m pytest -m "not node and not browser and not long"
 
-test-all: test $(NODE)  ## Run every test, 10,000 examples of each property, all proofs and the bench in short form [node]
-	HYPOTHESIS_PROFILE=all $(PY) -m pytest -m "node or browser or long or hypothesis" --timeout=1800
+test-all: test $(NODE)  ## Run every test and all proofs in short form, bench and 10,000 examples among them [node]
+	$(PY) -m pytest -m "node or browser or long" --timeout=1800
 	$(PY) -m proofs $(CLAIM)
-	$(PY) -m bench
 
 check: $(VENV)  ## Lint, format, types, import law, budgets
 	$(PY) -m ruff check

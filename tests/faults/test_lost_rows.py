@@ -1,5 +1,6 @@
 """Faults that were found by killing the service: rows that vanish, and ids that come again."""
 
+from idsync.model.values import PeerName
 from idsync.testing.sqlite_app import SqliteApp
 from idsync.testing.wait import until
 from tests.faults.conftest import Running
@@ -33,8 +34,15 @@ async def test_write_that_finds_its_row_gone_ends_the_identity_at_once(
 ) -> None:
     """A look that finds nothing is as good as a delete that was told: it must not wait for an intent to expire."""
     sign_up(auth, "u_ada", "ada@example.com", "Ada")
-    async with running():
-        await until(lambda: app.run("SELECT full_name FROM users") == [["Ada"]])
+    async with running() as line:
+
+        async def is_confirmed() -> bool:
+            found = await line.store.find("ada@example.com")
+            return any(
+                one.link_at(PeerName("app")).is_live and not one.link_at(PeerName("app")).intents for one in found
+            )
+
+        await until(is_confirmed)
     async with running(deaf_to=("app",)) as line:
         app.run("DELETE FROM users")
         auth.run("UPDATE \"user\" SET name = 'Ada Lovelace'")
@@ -65,3 +73,25 @@ async def test_row_made_in_the_application_is_told_the_id_it_got_at_the_provider
         await until(lambda: auth.run('SELECT name FROM "user"') == [["Ada"]])
         (row,) = auth.run('SELECT id FROM "user"')
         await until(lambda: app.run("SELECT auth_id FROM users") == [row])
+
+
+async def test_read_that_waited_and_brings_nothing_new_waits_no_more(
+    running: Running, auth: SqliteApp, app: SqliteApp
+) -> None:
+    """A parked look at an identity is settled when it is released, also where an earlier one has told all of it."""
+    sign_up(auth, "u_ada", "ada@example.com", "Ada")
+    app.run("INSERT INTO users (email, full_name) VALUES ('ada@example.com', 'Another Ada')")
+    async with running(deaf_to=("app",)) as line:
+        await until(lambda: line.store.find("ada@example.com"))
+    async with running() as line:
+
+        async def is_undecided(count: int) -> bool:
+            return (await line.store.stats()).waiting == count
+
+        await until(lambda: is_undecided(1))
+        # The last row that was read disappears, as after a restore: every identity is looked at again.
+        app.run("DELETE FROM idsync_outbox WHERE seq = (SELECT max(seq) FROM idsync_outbox)")
+        await until(lambda: is_undecided(2))
+        auth.run("UPDATE \"user\" SET email = 'lovelace@example.com'")
+        await until(lambda: len(auth.run('SELECT id FROM "user"')) == 2)
+        await until(lambda: is_undecided(0), within_s=5)

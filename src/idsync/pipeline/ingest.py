@@ -222,9 +222,8 @@ class Ingest:
 
     def _accept(self, draft: Draft, arrival: Arrival) -> Receipt:
         """Step one: is it known? Then merge it, pass it on, or park it."""
-        known = draft.known.get((arrival.peer, arrival.id))
-        is_waiting = arrival.redo is not None and known is not None and known.verdict is Verdict.PARKED
-        if known is not None and not is_waiting:
+        known = known_as(draft, arrival)
+        if known is not None:
             return Receipt(arrival.id, Verdict.DUPLICATE, known.reason, known.entity)
         if arrival.observation is not None:
             return self._merge(draft, arrival, arrival.observation)
@@ -285,6 +284,13 @@ class Ingest:
                 )
             )
         self._on_committed(plan, committed, deliveries)
+
+
+def known_as(draft: Draft, arrival: Arrival) -> Receipt | None:
+    """Find what this event was accepted as before; None: it is new, or parked and now tried again."""
+    known = draft.known.get((arrival.peer, arrival.id))
+    is_waiting = arrival.redo is not None and known is not None and known.verdict is Verdict.PARKED
+    return None if is_waiting else known
 
 
 def unfit(arrival: Arrival, reason: str) -> Arrival:

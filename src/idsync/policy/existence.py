@@ -48,6 +48,14 @@ def is_dead(link: Link, external_id: ExternalId) -> bool:
     return external_id in link.former or (is_over and link.external_id in {None, external_id})
 
 
+def is_late(link: Link, observation: Observation) -> bool:
+    """Whether something as new or newer was merged of its id, by a version that cannot go back."""
+    known = version_known(link, observation.external_id)
+    if observation.version is None or known is None or not observation.version.is_comparable(known):
+        return False
+    return observation.version.number <= known.number
+
+
 def is_later(link: Link, observation: Observation) -> bool:
     """Whether the observation is newer than anything merged of its id, by a version that cannot go back."""
     known = version_known(link, observation.external_id)
@@ -123,7 +131,7 @@ def delete(entity: Entity, observation: Observation, mapping: Mapping, intents: 
     if is_known_gone or entity.deleted is not None or entity.version == 0:
         return _bury_link(entity, link, observation, link.state if is_known_gone else LinkState.GONE)
     if link.state is LinkState.PENDING and observation.op is Op.ABSENT:
-        return Outcome(verdict=Verdict.ECHO, reason="not there yet")
+        return _not_there_yet(entity, link, observation)
     if any(intent.action is Action.REMOVE for intent in intents):
         return _restore(entity, link, observation)
     owner, lost = mapping.lifecycle_owner, _unseen_edits(entity, link, observation)
@@ -134,6 +142,14 @@ def delete(entity: Entity, observation: Observation, mapping: Mapping, intents: 
     if mapping.others is Others.RESTORE:
         return _restore(entity, link, observation)
     return _bury_link(entity, link, observation, LinkState.UNLINKED)
+
+
+def _not_there_yet(entity: Entity, link: Link, observation: Observation) -> Outcome:
+    """A create that expired and has left nothing at the id it asked for was never carried out; nobody was deleted."""
+    intents = tuple(one for one in link.intents if one.expires_at > observation.received_at)
+    moved = msgspec.structs.replace(link, intents=intents, rev=link.rev + (intents != link.intents))
+    after = msgspec.structs.replace(entity, links={**entity.links, observation.peer: moved})
+    return Outcome(verdict=Verdict.ECHO, entity=after, reason="not_there_yet")
 
 
 def _bury(entity: Entity, link: Link, observation: Observation, lost: tuple[Conflict, ...]) -> Outcome:

@@ -77,7 +77,7 @@ class FieldDraft:
         return False
 
     def _may_come_from(self, intent: Intent) -> bool:
-        """Whether a write that was never answered can have had this effect: not on another id, nor long after its end."""
+        """Whether an unanswered write can have had this effect: not on another id, nor long after its end."""
         seen, skew_ms = self.observation, self.mapping.skew_ms
         is_elsewhere = intent.external_id not in {None, seen.external_id}
         is_over = min(seen.received_at, seen.event_at - skew_ms) > intent.expires_at and not seen.is_read

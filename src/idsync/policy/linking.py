@@ -59,15 +59,12 @@ def email_key(kind: str, email: str) -> str:
 def resolve(observation: Observation, known: Known, mapping: Mapping) -> Resolution:
     """Find the entity: by id, by our own intent, by the `link` column, and only then by a verified e-mail."""
     key = (observation.peer, observation.kind, observation.external_id)
-    found = known.links.get(key)
-    if found is not None and _is_given_anew(known.entities[found], observation):
-        found = None
+    holder = known.entities[known.links[key]] if key in known.links else None
     maker = known.entities.get(entity_of_intent(observation.origin or ""))
-    if maker is not None and any(one.id == observation.origin for one in maker.link_at(observation.peer).intents):
-        # What we wrote for one entity cannot be another's: then one person has become two.
-        return Linked(maker.id) if found in {None, maker.id} else Undecided("link_duplicate", id_key(*key))
-    if found is not None:
-        return Linked(found)
+    if holder is not None and not _is_given_anew(holder, observation):
+        return Undecided("link_duplicate", id_key(*key)) if _is_torn(holder, maker, observation) else Linked(holder.id)
+    if maker is not None and _is_expected(maker, observation):
+        return Linked(maker.id)
     if observation.is_gone:
         return New()
     if maker is not None:
@@ -78,6 +75,18 @@ def resolve(observation: Observation, known: Known, mapping: Mapping) -> Resolut
     return _by_email(observation, known, mapping)
 
 
+def _is_expected(maker: Entity, observation: Observation) -> bool:
+    """Whether the intent that the observation names is still open."""
+    return any(one.id == observation.origin for one in maker.link_at(observation.peer).intents)
+
+
+def _is_torn(holder: Entity, maker: Entity | None, observation: Observation) -> bool:
+    """Whether what we wrote for one entity lives as another's: then one person has become two."""
+    if maker is None or maker.id == holder.id or not _is_expected(maker, observation):
+        return False
+    return not existence.is_dead(holder.link_at(observation.peer), observation.external_id)
+
+
 def _is_given_anew(holder: Entity, observation: Observation) -> bool:
     """Whether the peer gave the id of somebody who is dead there to somebody else, as tables without AUTOINCREMENT do.
 
@@ -85,7 +94,7 @@ def _is_given_anew(holder: Entity, observation: Observation) -> bool:
     person coming back keeps his id (DESIGN §4.6). A look that finds it alive says that it was created.
     """
     link = holder.link_at(observation.peer)
-    if not existence.is_dead(link, observation.external_id):
+    if not existence.is_dead(link, observation.external_id) or existence.is_late(link, observation):
         return False
     if observation.origin is not None and entity_of_intent(observation.origin) != holder.id:
         return True

@@ -15,9 +15,11 @@ from typing import Final
 import msgspec
 
 from idsync.model.entity import Entity, LinkState
-from idsync.model.event import Observation
+from idsync.model.event import Arrival, Observation
 from idsync.model.mapping import Mapping
 from idsync.model.values import Value
+from idsync.pipeline import ingest
+from idsync.pipeline.parts.draft import Draft
 from idsync.policy import existence, linking, merge
 from idsync.policy.fields import FieldDraft
 
@@ -49,6 +51,10 @@ class Swap(msgspec.Struct, frozen=True):
     instead: Callable[..., object]
 
 
+def _know_nothing(_draft: Draft, _arrival: Arrival) -> None:
+    return None
+
+
 def _is_never_an_echo(_draft: FieldDraft, _name: str, _value: Value) -> bool:
     return False
 
@@ -77,7 +83,7 @@ def _believe_everybody(_entity: Entity, _observation: Observation, _mapping: Map
 
 
 SAFEGUARDS: Final[dict[Safeguard, tuple[Swap, ...]]] = {
-    Safeguard.INBOX: (),
+    Safeguard.INBOX: (Swap(ingest, "known_as", _know_nothing),),
     Safeguard.SHADOW: (Swap(FieldDraft, "absorb_echo", _is_never_an_echo),),
     Safeguard.VERSION: (Swap(merge, "_order", _is_always_in_order),),
     Safeguard.TOMBSTONE: (Swap(existence, "admit", _let_anybody_in),),
@@ -85,7 +91,7 @@ SAFEGUARDS: Final[dict[Safeguard, tuple[Swap, ...]]] = {
     Safeguard.INTENT: (Swap(merge, "settle_intent", _confirm_nothing),),
     Safeguard.LINK_PROOF: (Swap(linking, "_is_proven", _believe_everybody),),
 }
-"""Every safeguard and the functions that are it. The inbox is kept by the pipeline, and its function is named here."""
+"""Every safeguard and the functions that are it."""
 
 
 @contextmanager

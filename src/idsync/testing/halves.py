@@ -42,13 +42,13 @@ class FakeSource:
         )
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when something was captured, at the latest after `timeout_s` seconds of real time."""
-        self._peer.moved.clear()
+        """Return when something was captured since the last wait, at the latest after `timeout_s` real seconds."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._peer.moved.wait()
         except TimeoutError:
             return
+        self._peer.moved.clear()
 
     async def trim(self, before: Position) -> None:
         """Forget what was read, but never the row at the position itself."""
@@ -95,7 +95,7 @@ class FakeTarget:
         """Carry out the writes, each by itself."""
         peer = self._peer
         peer.answer()
-        results = [peer.apply(one) for one in writes]
+        results = peer.apply_all(writes)
         if peer.replies_lost > 0:
             peer.replies_lost -= 1
             raise PeerError(f"peer {peer.name}: the answer was lost; nothing is known of {len(writes)} writes")

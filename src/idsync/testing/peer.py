@@ -10,7 +10,7 @@ Target.
 
 import asyncio
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import assert_never
 
@@ -24,6 +24,8 @@ from idsync.model.values import ExternalId, Instant, PeerName, Value
 from idsync.policy.canonical import canonical_fields
 from idsync.ports import Write
 
+UNIQUE = "unique"
+"""The code of a write that is refused because somebody else has the e-mail."""
 USER_FIELDS = frozenset(
     {"email", "email_verified", "name", "picture", "preferred_username", "roles", "banned", "ban_reason"}
 )
@@ -113,6 +115,7 @@ class FakePeer:
         self.generation = 1
         self._ids = 0
         self._done: dict[str, ExternalId] = {}
+        self._moving: frozenset[ExternalId | None] = frozenset()
         self.moved = asyncio.Event()
         """Set whenever something was captured."""
 
@@ -169,6 +172,16 @@ class FakePeer:
             link_id=row.link_id,
         )
 
+    def apply_all(self, writes: Sequence[Write]) -> list[WriteResult]:
+        """Carry out the writes one by one; then together those that were in each other's way by a unique e-mail."""
+        results = [self.apply(one) for one in writes]
+        knot = [index for index, result in enumerate(results) if result.error == UNIQUE]
+        self._moving = frozenset(writes[index].external_id for index in knot)
+        for index in knot:
+            results[index] = self.apply(writes[index])
+        self._moving = frozenset()
+        return results
+
     def apply(self, write: Write) -> WriteResult:
         """Look, compare and write, in one step that nobody else comes between."""
         match write.action:
@@ -197,7 +210,7 @@ class FakePeer:
             is_ours = write.intent in self._done or (is_named and _holds(shown, wanted))
             return self._result(write, Effect.UNCHANGED if is_ours else Effect.DIVERGED, found)
         if self._is_email_taken(write.kind, wanted, None):
-            return WriteResult(entity=write.entity, effect=Effect.REFUSED, error="constraint")
+            return WriteResult(entity=write.entity, effect=Effect.REFUSED, error=UNIQUE)
         chosen = write.external_id if write.external_id is not None and not self.habits.gives_ids else self.new_id()
         link_id = write.link_id if self.habits.has_links else None
         self._put(
@@ -216,10 +229,11 @@ class FakePeer:
         link_id = row.link_id or (write.link_id if self.habits.has_links else None)
         if _holds(shown, wanted) and link_id == row.link_id:
             return self._result(write, Effect.UNCHANGED, write.external_id)
-        if not _holds(shown, self._kept(write.expected)):
+        expected = dict.fromkeys(wanted) | self._kept(write.expected)
+        if not all(shown.get(name) == value or _is_blank(shown.get(name), value) for name, value in expected.items()):
             return self._result(write, Effect.DIVERGED, write.external_id)
         if self._is_email_taken(write.kind, wanted, write.external_id):
-            return WriteResult(entity=write.entity, effect=Effect.REFUSED, error="constraint")
+            return WriteResult(entity=write.entity, effect=Effect.REFUSED, error=UNIQUE)
         fields = row.fields | self._formed(wanted)
         self._put(Op.UPDATED, write.kind, write.external_id, fields, intent=write.intent, link_id=link_id)
         return self._result(write, Effect.WRITTEN, write.external_id)
@@ -229,7 +243,7 @@ class FakePeer:
         if write.intent in self._done:
             return self._done[write.intent]
         email = self.formed(write.fields.get("email"))
-        is_by_email = email is not None and (self.habits.is_email_unique or not self.habits.has_origins)
+        is_by_email = email is not None and not self.habits.has_origins
         for (kind, external_id), row in self.rows.items():
             is_linked = write.link_id is not None and row.link_id == write.link_id
             is_same_email = is_by_email and row.fields.get("email") == email
@@ -240,8 +254,9 @@ class FakePeer:
     def _is_email_taken(self, kind: str, wanted: dict[str, Value], by: ExternalId | None) -> bool:
         email = self.formed(wanted.get("email"))
         return self.habits.is_email_unique and any(
-            found_kind == kind and external_id != by and email is not None and row.fields.get("email") == email
+            found_kind == kind and external_id not in {by, *self._moving} and row.fields.get("email") == email
             for (found_kind, external_id), row in self.rows.items()
+            if email is not None
         )
 
     def _result(self, write: Write, effect: Effect, external_id: ExternalId) -> WriteResult:
@@ -321,6 +336,11 @@ class FakePeer:
         )
         self.log.append((entry.number, seen))
         self.moved.set()
+
+
+def _is_blank(shown: Value, expected: Value) -> bool:
+    """Whether both say nothing: a flag or a list that nobody set has a value of its own."""
+    return expected is None and shown in (None, False, "", [])
 
 
 def _holds(fields: dict[str, Value], values: dict[str, Value]) -> bool:

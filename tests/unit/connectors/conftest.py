@@ -1,16 +1,15 @@
 """An application with an SQLite file, and peers that look at the same file."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from idsync.connectors.sql_table import Pace, SqlitePeer, TableMapping
-from idsync.model.values import Kind, PeerName
+from idsync.model.values import PeerName
 from idsync.testing.clock import FakeClock
 from idsync.testing.sqlite_app import SqliteApp
-
-MakePeer = Callable[..., SqlitePeer]
+from tests.unit.connectors.people import USERS, MakePeer
 
 
 @pytest.fixture
@@ -28,13 +27,6 @@ def app(path: Path) -> Iterator[SqliteApp]:
             "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT UNIQUE, name TEXT, avatar, verified INTEGER)"
         )
         yield running
-
-
-USERS = TableMapping(
-    kind=Kind.USER,
-    table="users",
-    fields={"email": "email", "name": "name", "picture": "avatar", "email_verified": "verified"},
-)
 
 
 @pytest.fixture

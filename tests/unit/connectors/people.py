@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from idsync.connectors.sql_table import SqlitePeer, TableMapping
 from idsync.model.delivery import Image, WriteResult
 from idsync.model.event import Observation
-from idsync.model.values import ExternalId, Kind, Value
+from idsync.model.values import ExternalId, Kind
 from idsync.ports import SourceBatch, Write
 from idsync.testing.sqlite_app import SqliteApp
-from idsync.testing.target_suite import create_of
 
 MakePeer = Callable[..., SqlitePeer]
 PEOPLE = TableMapping(kind=Kind.USER, table="people", fields={"email": "email", "name": "name"})
+USERS = TableMapping(
+    kind=Kind.USER,
+    table="users",
+    fields={"email": "email", "name": "name", "picture": "avatar", "email_verified": "verified"},
+)
 PLAIN = "CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT);"
 
 
@@ -42,8 +44,3 @@ async def observed(peer: SqlitePeer) -> list[Observation]:
     batch = await peer.source.read(None, 10_000)
     assert isinstance(batch, SourceBatch)
     return list(batch.observations)
-
-
-def create_linked(number: int, link: str, **fields: Value) -> Write:
-    """Ask for a new user who is linked to the first peer."""
-    return msgspec.structs.replace(create_of(number, **fields), link_id=ExternalId(link))

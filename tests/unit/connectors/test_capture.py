@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,8 +18,8 @@ from idsync.ports import Rewound, SourceBatch
 from idsync.testing.clock import FakeClock
 from idsync.testing.sqlite_app import AppRefused, SqliteApp, SqlValue
 from idsync.testing.target_suite import create_of
+from tests.unit.connectors.people import MakePeer
 
-MakePeer = Callable[..., SqlitePeer]
 OUTBOX = "SELECT op, id FROM idsync_outbox ORDER BY seq"
 
 

@@ -17,8 +17,7 @@ from idsync.ports import Rewound, SourceBatch
 from idsync.testing.clock import FakeClock
 from idsync.testing.sqlite_app import SqliteApp
 from idsync.testing.target_suite import create_of, update_of
-from tests.unit.connectors.conftest import USERS
-from tests.unit.connectors.people import MakePeer, look, observed, write
+from tests.unit.connectors.people import USERS, MakePeer, look, observed, write
 
 Act = Callable[[SqlitePeer], Awaitable[object]]
 

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,8 @@ from idsync.model.plan import Position
 from idsync.model.values import Kind
 from idsync.ports import Rewound, SourceBatch
 from idsync.testing.sqlite_app import SqliteApp
+from tests.unit.connectors.people import MakePeer
 
-MakePeer = Callable[..., SqlitePeer]
 INSERT_MANY = (
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
     " INSERT INTO users (email) SELECT 'u' || i FROM n"

@@ -15,7 +15,13 @@ from idsync.model.values import EntityId, ExternalId, Kind, Value
 from idsync.ports import Write
 from idsync.testing.sqlite_app import SqliteApp
 from idsync.testing.target_suite import create_of, remove_of, update_of
-from tests.unit.connectors.people import PEOPLE, PLAIN, MakePeer, create_linked, look, made_peer, observed, write
+from tests.unit.connectors.people import PEOPLE, PLAIN, MakePeer, look, made_peer, observed, write
+
+
+def create_linked(number: int, link: str, **fields: Value) -> Write:
+    """Ask for a new user who is linked to the first peer."""
+    return msgspec.structs.replace(create_of(number, **fields), link_id=ExternalId(link))
+
 
 # --- refusals -----------------------------------------------------------------------------------------------
 

@@ -185,3 +185,10 @@ async def test_data_refused_without_an_end_is_not_hidden(door: Door, monkeypatch
     monkeypatch.setattr(door.store, "commit", refuse)
     with pytest.raises(DataRefused):
         await door.take(door.event("evt_1"))
+
+
+async def test_a_peer_that_is_not_synced_links_to_nobody(door: Door) -> None:
+    """Its word is kept where operators see it, and claims no e-mail."""
+    (receipt,) = await door.take(door.seen(PeerName("crm"), "9", Op.CREATED, {"email": "ada@example.com"}))
+    assert (receipt.verdict, receipt.reason) == (Verdict.PARKED, "peer_not_synced")
+    assert await door.store.find("ada@example.com") == []

@@ -227,4 +227,5 @@ def test_identity_that_is_not_there_yet_cannot_be_missing() -> None:
     entity = msgspec.structs.replace(entity, links={**entity.links, APP: link})
     mapping = ending(Others.PROPAGATE)
     outcome = merge(entity, said(APP, Op.ABSENT, at=LIFE_MS + 1, rev=link.rev), mapping)
-    assert (outcome.verdict, outcome.entity) == (Verdict.ECHO, None)
+    assert (outcome.verdict, told(outcome).deleted, told(outcome).links[APP].intents) == (Verdict.ECHO, None, ())
+    assert getattr(need_of(told(outcome), APP, mapping), "action", None) is Action.CREATE

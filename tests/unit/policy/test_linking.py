@@ -6,7 +6,7 @@ import pytest
 from idsync.model.entity import Entity
 from idsync.model.event import Observation, Op
 from idsync.model.mapping import Mapping, Match, PeerView
-from idsync.model.values import EntityId, PeerName
+from idsync.model.values import EntityId, Value
 from idsync.policy.dispatch import announce, need_of
 from idsync.policy.linking import Known, Linked, New, Resolution, Undecided, resolve
 from tests.unit.policy.words import (
@@ -47,9 +47,10 @@ def found(observation: Observation, *entities: Entity, mapping: Mapping = MAPPIN
     return resolve(observation, known, mapping)
 
 
-def sign_up(*, is_verified: bool = True, peer: PeerName = APP, at: int = 0, **more: str) -> Observation:
+def sign_up(*, is_verified: bool = True, at: int = 0, name: str | None = None) -> Observation:
     """Make the word of somebody new at app, with the e-mail of e1."""
-    return said(peer, Op.CREATED, version=7, at=at, id="app-9", email="a@x.io", email_verified=is_verified, **more)
+    fields: dict[str, Value] = {"email": "a@x.io", "email_verified": is_verified, "name": name}
+    return msgspec.structs.replace(said(APP, Op.CREATED, version=7, at=at, id="app-9"), fields=fields)
 
 
 def test_known_id_is_found_whatever_else_it_says() -> None:

@@ -120,7 +120,7 @@ class Draft:
         self.rereads[key] = Reread(
             peer=seen.peer, kind=seen.kind, external_id=seen.external_id, asked_at=self.now, retry_at=self.now
         )
-        if not seen.is_read:
+        if arrival.redo is not None or not seen.is_read:
             self.record(arrival, _row(arrival, Verdict.REREAD))
         return Receipt(arrival.id, Verdict.REREAD)
 
@@ -130,7 +130,7 @@ class Draft:
         if outcome.entity is not None:
             self._put(before, after)
         self.conflicts.extend(outcome.conflicts)
-        if seen.is_read and outcome.verdict in QUIET and outcome.event_type is None:
+        if arrival.redo is None and seen.is_read and outcome.verdict in QUIET and outcome.event_type is None:
             self._dispatch_targets(after, row=None, seq=None)
             return Receipt(arrival.id, outcome.verdict, outcome.reason, after.id)
         event = None

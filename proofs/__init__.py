@@ -1,0 +1,1 @@
+"""What we claim, as programs that show it: `python -m proofs line`."""

@@ -1,0 +1,1 @@
+"""The claims of the line on the embedded store."""
