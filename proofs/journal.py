@@ -14,6 +14,9 @@ from idsync.testing.sqlite_app import SqliteApp, SqlValue
 FIELDS: Final = ("email", "email_verified", "name", "picture", "banned")
 FLAGS: Final = frozenset({"email_verified", "banned"})
 
+LINK: Final = "link"
+"""Not a field: an id that the other side gave, noted in a row that was made here."""
+
 Values = dict[str, str | bool | None]
 """Canonical field → value."""
 
@@ -25,10 +28,13 @@ class Side(msgspec.Struct, frozen=True):
     table: str
     columns: dict[str, str]
     """Canonical field → column."""
+    link: str | None = None
+    """The column that idsync notes the other side's id in."""
 
     def json(self, row: str) -> str:
         """SQL that makes an object of the fields."""
-        pairs = (f"'{field}', {row}.{name}" for field, name in self.columns.items())
+        columns = self.columns if self.link is None else {**self.columns, LINK: self.link}
+        pairs = (f"'{field}', {row}.{name}" for field, name in columns.items())
         return f"json_object({', '.join(pairs)})"
 
 
@@ -41,6 +47,7 @@ APP: Final = Side(
     "app",
     "users",
     {"email": "email", "email_verified": "verified", "name": "full_name", "picture": "avatar", "banned": "suspended"},
+    link="auth_id",
 )
 
 
@@ -82,7 +89,8 @@ def install(app: SqliteApp, side: Side) -> None:
     script = TABLES
     for op, row, before, after in moments:
         script += (
-            f"CREATE TRIGGER journal_{op} AFTER {op} ON {side.table} BEGIN INSERT INTO journal (op, key, old, new, writer)"
+            f"CREATE TRIGGER journal_{op} AFTER {op} ON {side.table} BEGIN"
+            f" INSERT INTO journal (op, key, old, new, writer)"
             f" SELECT '{op.lower()}', {row}.id, {before}, {after}, (SELECT origin FROM idsync_writer); END;\n"
         )
     script += f"INSERT INTO journal (op, key, new) SELECT 'insert', r.id, {side.json('r')} FROM {side.table} AS r;"
@@ -137,7 +145,8 @@ def _values(text: SqlValue) -> Values | None:
     if not isinstance(text, str):
         return None
     raw = json.loads(text)
-    return {field: bool(raw[field]) if field in FLAGS else raw[field] for field in FIELDS}
+    values = {field: bool(raw[field]) if field in FLAGS else raw[field] for field in FIELDS}
+    return {**values, LINK: raw[LINK]} if LINK in raw else values
 
 
 def _int(value: SqlValue) -> int:

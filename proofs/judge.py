@@ -1,4 +1,4 @@
-"""Judges two peers' journals and what an endpoint was told, by the peers' own word. Pure; every complaint is a sentence."""
+"""Judges two peers' journals and what an endpoint was told, by the peers' own word. Every complaint is a sentence."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from proofs.endpoint import Told
-from proofs.journal import APP, AUTH, FIELDS, Entry, Values, replay
+from proofs.journal import APP, AUTH, FIELDS, LINK, Entry, Values, replay
 
 PEERS: Final = (AUTH.peer, APP.peer)
 OTHER: Final = {AUTH.peer: APP.peer, APP.peer: AUTH.peer}
@@ -117,7 +117,7 @@ def gaps_of_journals(evidence: Evidence, journals: Journals) -> Iterator[str]:
 
 
 def uncaptured(evidence: Evidence, rings_until: Mapping[str, int]) -> Iterator[str]:
-    """Rows of the outboxes that never came in. Those that only ring are left out: the values show what became of them."""
+    """Rows of the outboxes that never came in. Those that only ring are left out: the values show what they did."""
     for peer in PEERS:
         taken = evidence.store.taken.get(peer, set())
         for number, op in evidence.captured[peer]:
@@ -156,11 +156,22 @@ def _superseded(
 def excess_writes(journals: Journals) -> Iterator[str]:
     """Writes of idsync that no change of the other side stands behind: more in number, repeated, idle, or an echo."""
     for peer in PEERS:
-        writes = journals.writes(peer)
+        notes = [entry for entry in journals.writes(peer) if is_note(entry)]
+        for key, times in Counter(note.key for note in notes).items():
+            if times > 1:
+                yield f"{peer} {key}: the other side's id was noted {times} times"
+        writes = [entry for entry in journals.writes(peer) if not is_note(entry)]
         outside = journals.outside(OTHER[peer])
         yield from _idle(peer, writes)
         yield from _repeated(peer, writes)
         yield from _uncaused(peer, writes, outside, journals)
+
+
+def is_note(entry: Entry) -> bool:
+    """Whether a write only noted the id that the other side gave to a row made here, into an empty column."""
+    if entry.writer is None or entry.old is None or entry.new is None or LINK not in entry.new:
+        return False
+    return entry.old[LINK] is None and {**entry.old, LINK: entry.new[LINK]} == entry.new != entry.old
 
 
 def _idle(peer: str, writes: Sequence[Entry]) -> Iterator[str]:
@@ -186,7 +197,9 @@ def _repeated(peer: str, writes: Sequence[Entry]) -> Iterator[str]:
             yield f"{peer} {key}: {field} {value!r} was written {times} times"
 
 
-def _uncaused(peer: str, writes: Sequence[Entry], outside: Sequence[Entry], journals: Journals) -> Iterator[str]:
+def _uncaused(  # noqa: C901  # one sentence after the other, in one order
+    peer: str, writes: Sequence[Entry], outside: Sequence[Entry], journals: Journals
+) -> Iterator[str]:
     if len(writes) > len(outside):
         yield f"{peer} was written {len(writes)} times for {len(outside)} changes of {OTHER[peer]}"
     causes = Counter(journals.owner(entry) for entry in outside)

@@ -15,7 +15,7 @@ from proofs.claims import Claim, Row
 FILE: Final = Path(__file__).with_name("RESULTS.md")
 HEAD: Final = """# Results
 
-The figures of the full forms of our claims (`make prove CLAIM=line FULL=1`). Every section is written by the run itself.
+The figures of the full forms of our claims (`make prove CLAIM=line FULL=1`). The run itself writes every section.
 """
 SYNCS: Final = 50
 

@@ -25,6 +25,7 @@ from proofs.judge import (
     differences,
     excess_writes,
     gaps_of_journals,
+    is_note,
     read_store,
 )
 from proofs.pair import APP_TABLE, BETTER_AUTH, Pair, scratch
@@ -119,6 +120,8 @@ class _Client:
                 await self._server.unban_user(person.user_id)
             case "remove":
                 await self._server.remove_user(person.user_id)
+            case unknown:
+                raise ValueError(unknown)
 
 
 class _Application:
@@ -184,8 +187,10 @@ def _judge(pair: Pair, server: BetterAuthServer, seen_at_ms: dict[str, dict[int,
         print(*complaints[:SHOWN_MAX], f"see {pair.folder}", sep="\n", file=sys.stderr)
     calls = sum(server.statuses.values())
     written = "; ".join(
-        f"{peer} {len(journals.writes(peer)):,} for {len(journals.outside(OTHER[peer])):,}" for peer in PEERS
+        f"{peer} {sum(not is_note(one) for one in journals.writes(peer)):,} for {len(journals.outside(OTHER[peer])):,}"
+        for peer in PEERS
     )
+    noted = sum(is_note(one) for peer in PEERS for one in journals.writes(peer))
     took_ms = _latencies(journals, seen_at_ms)
     return [
         Row(
@@ -202,7 +207,7 @@ def _judge(pair: Pair, server: BetterAuthServer, seen_at_ms: dict[str, dict[int,
         ),
         Row(
             "no write without a change, no echo",
-            f"{written}; {len(excess)} without a cause",
+            f"{written}; {len(excess)} without a cause; {noted} ids noted in a link column, each once",
             "never more, 0",
             not excess,
         ),

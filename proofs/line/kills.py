@@ -1,4 +1,4 @@
-"""Claim 3: killed anywhere, both sides end equal, nothing is lost, and nothing happens twice, by the peers' own journals.
+"""Claim 3: killed anywhere, both sides end equal, nothing is lost, nothing happens twice, by the peers' journals.
 
 The service is killed at every named point and at random moments, again and again, while edits flow on both sides.
 """
@@ -53,6 +53,8 @@ events = ["user.*"]
 allow_cidrs = ["127.0.0.0/8"]
 [delivery.retry]
 first_s = 0.2
+cap_s = 2
+attempts_max = 1000
 [ingest]
 max_deletes_per_minute = 100000
 """
@@ -246,7 +248,7 @@ class Trial:
             ),
             Row(
                 "both sides equal, field by field",
-                f"{count(len(unequal), 'differences')} in {count(people, 'people')}, quiet {settled_s:.1f} s after the end",
+                f"{count(len(unequal), 'differences')} in {count(people, 'people')}, quiet after {settled_s:.1f} s",
                 "0",
                 not unequal,
             ),

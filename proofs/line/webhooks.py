@@ -184,7 +184,7 @@ async def is_away() -> list[Row]:
         port = int(address.rstrip("/").rpartition(":")[2])
     with scratch("webhooks") as folder:
         clock = new_clock()
-        async with open_subscriber(SECRET, now=clock.now) as steady:
+        async with open_subscriber(SECRET, now=clock.now) as steady:  # noqa: SIM117  # the second needs the first
             async with running(folder, endpoint("away", address) + endpoint("steady", steady.url), clock) as line:
                 slowest_s, steady_before = await _publish_for_an_hour(line, steady)
                 async with open_subscriber(SECRET, port=port, now=clock.now) as back:

@@ -45,7 +45,7 @@ def admit(entity: Entity, observation: Observation) -> Entity | None:
 def is_dead(link: Link, external_id: ExternalId) -> bool:
     """Whether this id was deleted at the peer, as far as we know; a new id there is another matter."""
     is_over = link.state in {LinkState.UNLINKED, LinkState.GONE}
-    return external_id in link.former or (is_over and link.external_id in {None, external_id})
+    return external_id in link.former or (is_over and link.external_id == external_id)
 
 
 def is_late(link: Link, observation: Observation) -> bool:
@@ -72,6 +72,7 @@ def forget(entity: Entity, peer: PeerName, external_id: ExternalId) -> Entity:
     freed = msgspec.structs.replace(
         link,
         external_id=None if link.external_id == external_id else link.external_id,
+        version=None if version_known(link, external_id) is not None else link.version,
         former=tuple(one for one in link.former if one != external_id),
         rev=link.rev + 1,
     )

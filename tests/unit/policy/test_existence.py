@@ -6,7 +6,9 @@ import pytest
 from idsync.model.entity import Action, Entity, LinkState
 from idsync.model.event import Op, Verdict
 from idsync.model.mapping import Mapping, Others
+from idsync.model.values import ExternalId
 from idsync.policy.dispatch import Need, concerned_peers, need_of
+from idsync.policy.existence import forget
 from idsync.policy.merge import merge
 from tests.unit.policy.words import (
     APP,
@@ -207,6 +209,15 @@ def test_second_living_identity_of_one_peer_is_parked() -> None:
     stray = said(APP, Op.SEEN, version=7, at=10, id="app-2", rev=entity.links[APP].rev, name="Ada")
     outcome = merge(entity, stray, MAPPING)
     assert (outcome.verdict, outcome.reason, outcome.entity) == (Verdict.PARKED, "link_duplicate", None)
+
+
+def test_link_that_gave_its_dead_id_up_takes_a_new_one() -> None:
+    """Once the peer has given the id to somebody else, neither it nor its version stands in the way of the next."""
+    unlinked = after(in_step(), said(APP, Op.DELETED, version=50))
+    freed = forget(unlinked, APP, ExternalId("app-1"))
+    back = merge(freed, said(APP, Op.CREATED, version=1, id="app-2", email="a@x.io", name="Ada"), MAPPING)
+    assert told(back).links[APP].external_id == "app-2"
+    assert told(back).links[APP].is_live
 
 
 def test_create_that_lands_after_the_burial_is_removed() -> None:
