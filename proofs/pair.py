@@ -51,8 +51,8 @@ email_verified = {{ owner = "auth", group = "mail" }}
 # AUTOINCREMENT, so that a key in a journal names one person for ever; tests/faults has the tables that use ids again.
 APP_TABLE: Final = """
 CREATE TABLE users (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, auth_id TEXT UNIQUE, email TEXT UNIQUE NOT NULL, verified INTEGER NOT NULL DEFAULT 0,
-  full_name TEXT, avatar TEXT, suspended INTEGER NOT NULL DEFAULT 0
+  id INTEGER PRIMARY KEY AUTOINCREMENT, auth_id TEXT UNIQUE, email TEXT UNIQUE NOT NULL,
+  verified INTEGER NOT NULL DEFAULT 0, full_name TEXT, avatar TEXT, suspended INTEGER NOT NULL DEFAULT 0
 )"""
 
 

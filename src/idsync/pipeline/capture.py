@@ -12,7 +12,9 @@ from idsync.ports import Clock, Registry, Rewound, Source, SourceBatch
 from idsync.telemetry import Counters, Log
 
 TRIM_EVERY = 2_000
-"""Rows read between two trims of the outbox."""
+"""Rows read after which the outbox is trimmed, however much waits."""
+TRIM_AFTER_S = 2.0
+"""Seconds after which an outbox that is read to its end is trimmed: what we took in need not lie there any longer."""
 RETRY_MAX_S = 30.0
 
 
@@ -42,6 +44,7 @@ class Relay:
         self._rows_max = rows_max
         self._position: Position | None = None
         self._untrimmed = 0
+        self._trimmed_at = 0.0
         self._failures = 0
 
     async def start(self) -> None:
@@ -55,7 +58,7 @@ class Relay:
             if isinstance(found, Rewound):
                 return await self._start_over(found)
             await self._ingest(found)
-            await self._trim()
+            await self._trim(is_at_end=not found.has_more)
         except PeerError as error:
             self._failures += 1
             delay_s = min(RETRY_MAX_S, 0.25 * 2 ** min(self._failures, 16))
@@ -111,11 +114,12 @@ class Relay:
             observation=seen,
         )
 
-    async def _trim(self) -> None:
-        if self._untrimmed < TRIM_EVERY or self._position is None:
+    async def _trim(self, *, is_at_end: bool) -> None:
+        is_time = is_at_end and self._untrimmed > 0 and self._clock.monotonic() - self._trimmed_at >= TRIM_AFTER_S
+        if self._position is None or not (is_time or self._untrimmed >= TRIM_EVERY):
             return
         await self._source.trim(self._position)
-        self._untrimmed = 0
+        self._untrimmed, self._trimmed_at = 0, self._clock.monotonic()
 
     async def _start_over(self, found: Rewound) -> float:
         """The outbox is another one than we read: sound the alarm, and take every identity in anew."""

@@ -5,6 +5,7 @@ import pytest
 
 from idsync.model.entity import Entity
 from idsync.model.event import Op, Verdict
+from idsync.model.mapping import FieldRule
 from idsync.policy.dispatch import need_of
 from idsync.policy.merge import merge
 from tests.unit.policy.words import (
@@ -23,6 +24,7 @@ from tests.unit.policy.words import (
     said,
     told,
     truth,
+    written,
 )
 
 # --- 4. concurrent? -----------------------------------------------------------------------------------
@@ -35,6 +37,23 @@ def test_change_by_a_peer_that_had_seen_the_truth_is_taken_whatever_its_clock_sa
     changed = after(entity, said(APP, version=2, at=-86_400_000, received=10, name="Bo"))
     assert changed.value_of("name") == "Bo"
     assert changed.fields["name"].stamp.at == before + 1
+
+
+def test_stamp_is_later_than_the_truth_that_came_back_to_what_the_peer_holds() -> None:
+    """A→B→A elsewhere, never written to this peer: its edit is later than the second A."""
+    entity = after(in_step(), said(AUTH, version=2, at=100, name="Bo"), said(AUTH, version=3, at=300, name="Ada"))
+    changed = after(entity, said(APP, version=2, at=-9, received=400, name="Cy"))
+    assert changed.fields["name"].stamp.at == NOW + 301
+
+
+def test_edit_is_later_than_what_its_peer_had_seen_whatever_its_clock_says() -> None:
+    """Two slow clocks after the same truth: neither edit is older than it, and the order of peers decides."""
+    entity = after(in_step(), said(AUTH, version=2, at=100, name="Bo"))
+    for peer in (APP, CMS):
+        entity = written(entity, peer, at=200)
+    slow = [said(peer, version=9, at=-9_999, received=300, name=name) for peer, name in ((CMS, "Di"), (APP, "Cy"))]
+    assert truth(after(entity, *slow))["name"] == "Cy"
+    assert truth(after(entity, *reversed(slow)))["name"] == "Cy"
 
 
 def test_owner_rules_hold_even_where_the_peer_had_seen_the_truth() -> None:
@@ -133,6 +152,13 @@ def test_later_word_on_a_held_field_waits_too() -> None:
     assert held.holds["name"].claims[CMS]["name"].value == "Di"
 
 
+def test_held_field_does_not_move_even_for_the_peer_whose_value_stands() -> None:
+    """It had seen the truth, for the truth is its own; it waits all the same."""
+    held = after(_held(), said(AUTH, version=3, at=40, name="Bobby"), mapping=MAPPING_MANUAL)
+    assert held.value_of("name") == "Bo"
+    assert held.holds["name"].claims[AUTH]["name"].value == "Bobby"
+
+
 @pytest.mark.parametrize(
     ("known", "heard", "taken"),
     [("", "Cy", True), ("Bo", "", False), ("Bo", "Cy", False), ("Bo", "Bo", False)],
@@ -158,6 +184,25 @@ def test_coupled_fields_come_from_one_writer() -> None:
     assert len(writers) == 1
     need = need_of(entity, APP, MAPPING)
     assert getattr(need, "fields", {}) == {"email": "b@x.io", "email_verified": False}
+
+
+CARD = ruled(name=FieldRule(group="card"), picture=FieldRule(group="card"))
+
+
+def test_edit_of_one_coupled_field_keeps_the_others_truth_not_the_peers_form_of_it() -> None:
+    """A row shows both; what the peer has only rewritten is no part of the edit, and stays known for its form."""
+    entity = written(
+        after(in_step(CARD), said(AUTH, version=2, at=10, name="ADA"), mapping=CARD), APP, CARD, name="ada"
+    )
+    entity = after(entity, said(APP, version=9, at=20, name="ada", picture="p2"), mapping=CARD)
+    assert (entity.value_of("name"), entity.value_of("picture")) == ("ADA", "p2")
+    assert (entity.links[APP].shadow["name"].sent, entity.links[APP].shadow["name"].held) == ("ADA", "ada")
+
+
+def test_word_on_one_coupled_field_alone_keeps_the_other() -> None:
+    """What is not spoken of is what the peer is known to hold: missing is not null in a group either."""
+    entity = after(in_step(CARD), said(APP, version=2, at=10, picture="p2"), mapping=CARD)
+    assert (entity.value_of("name"), entity.value_of("picture")) == ("Ada", "p2")
 
 
 def test_email_of_a_peer_that_speaks_of_no_verification_is_not_verified() -> None:

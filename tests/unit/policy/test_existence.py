@@ -225,9 +225,30 @@ def test_create_that_lands_after_the_burial_is_removed() -> None:
     entity = announced(after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", name="Ada")), APP)
     create = entity.links[APP].intents[-1]
     buried_first = after(entity, said(AUTH, Op.DELETED, version=2, at=10))
-    entity = after(buried_first, said(APP, Op.CREATED, version=1, at=20, origin=create.id, name="Ada"))
-    assert entity.version > buried_first.version
-    assert need_of(entity, APP, MAPPING) == Need(Action.REMOVE)
+    for origin in (create.id, None):
+        entity = after(buried_first, said(APP, Op.CREATED, version=1, at=20, origin=origin, name="Ada"))
+        assert entity.version > buried_first.version
+        assert need_of(entity, APP, MAPPING) == Need(Action.REMOVE)
+
+
+def test_answer_of_a_create_does_not_revive_what_was_deleted_since() -> None:
+    """The peer's user was faster than the answer: the identity is gone, and the link with it."""
+    entity = announced(after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", name="Ada")), APP)
+    create = entity.links[APP].intents[-1]
+    claimed = msgspec.structs.replace(entity.links[APP], external_id=ExternalId("app-1"))
+    entity = msgspec.structs.replace(entity, links={**entity.links, APP: claimed})
+    entity = after(entity, said(APP, Op.DELETED, version=2, at=20))
+    assert entity.links[APP].intents == (create,), "what it may still make must be known for ours"
+    late = merge(entity, said(APP, Op.SEEN, version=1, at=10, received=30, origin=create.id, name="Ada"), MAPPING)
+    assert told(late).links[APP].state is LinkState.UNLINKED
+
+
+def test_event_times_of_a_dead_id_are_not_held_against_its_successor() -> None:
+    """A peer without versions and without a Reader: the newcomer may have been made before the other was deleted."""
+    mapping = viewed(MAPPING, APP, unreadable)
+    entity = after(in_step(mapping), said(APP, Op.DELETED, at=500), mapping=mapping)
+    entity = after(entity, said(APP, Op.CREATED, at=100, id="app-2", email="a@x.io", name="Ada"), mapping=mapping)
+    assert entity.links[APP].external_id == "app-2"
 
 
 def test_identity_that_is_not_there_yet_cannot_be_missing() -> None:

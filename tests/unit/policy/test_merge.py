@@ -37,6 +37,24 @@ def test_field_equal_to_an_open_intent_is_our_own_echo() -> None:
     assert need_of(told(outcome), APP, MAPPING) is None
 
 
+def test_echo_of_a_truth_that_has_moved_on_is_no_edit() -> None:
+    """What we sent before comes back after the next edit: it does not win over it, however late its time."""
+    entity = announced(after(in_step(), said(AUTH, version=2, at=10, name="Bo")), APP)
+    entity = after(entity, said(AUTH, version=3, at=20, name="Cy"))
+    outcome = merge(entity, said(APP, version=2, at=30, name="Bo"), MAPPING)
+    assert (outcome.changed, told(outcome).value_of("name")) == ((), "Cy")
+    assert need_of(told(outcome), APP, MAPPING) is not None
+
+
+def test_intent_left_behind_does_not_swallow_an_edit_made_long_after_its_end() -> None:
+    """A user sets back the very value that an unanswered write once carried: he means it (facts §6.15)."""
+    entity = announced(after(in_step(), said(AUTH, version=2, at=10, name="Bo")), APP)
+    entity = written(after(entity, said(AUTH, version=3, at=20, name="Cy")), APP, at=30)
+    assert entity.links[APP].intents != ()
+    late = said(APP, version=9, at=LIFE_MS + MAPPING.skew_ms + 1, name="Bo")
+    assert told(merge(entity, late, MAPPING)).value_of("name") == "Bo"
+
+
 def test_echo_with_our_intents_id_confirms_what_was_sent_in_the_peers_own_form() -> None:
     """The confirmation sets `sent` from the intent and `held` from the response."""
     entity = announced(after(in_step(), said(AUTH, version=2, at=10, name="BO ")), APP)
