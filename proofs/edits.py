@@ -202,14 +202,6 @@ class AuthEditor:
         """Changes that never were."""
         _in_transaction(self._app, [self.insert, self.erase, self.rename], "ROLLBACK")
 
-    def change_pictures(self, rows: int, times: int) -> None:
-        """Many changes of a few rows, each a transaction of its own."""
-        for _ in range(times):
-            picture = self._names.new("pic")
-            self._app.run(
-                'UPDATE "user" SET image = ? || \' \' || id WHERE id IN (SELECT id FROM "user" LIMIT ?)', picture, rows
-            )
-
     def _one(self, among: str = "") -> str | None:
         ids = self._app.run(f'SELECT id FROM "user" {among}')  # our own condition
         return str(self._chance.choice(ids)[0]) if ids else None

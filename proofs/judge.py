@@ -126,31 +126,22 @@ def uncaptured(evidence: Evidence, rings_until: Mapping[str, int]) -> Iterator[s
 
 
 def lost_edits(journals: Journals) -> Iterator[str]:
-    """Edits from outside that are neither held at the end nor followed by a later one."""
+    """Values at the end that are not the last that anybody outside wrote; of edits at one time any may be the last."""
     history: dict[tuple[str, str], list[tuple[int, str | bool | None]]] = defaultdict(list)
     for peer in PEERS:
         for entry in journals.outside(peer):
-            for field in UNIQUE:
+            for field in FIELDS:
                 if entry.new is not None and (entry.old is None or entry.old[field] != entry.new[field]):
                     history[journals.owner(entry), field].append((entry.at_ms, entry.new[field]))
     for peer in PEERS:
         for key, row in journals.ends[peer].items():
             owner = journals.owner(Entry(peer, 0, 0, "", key, None, None, None))
-            for field in UNIQUE:
-                yield from _superseded(peer, key, field, row[field], history[owner, field])
-
-
-def _superseded(
-    peer: str, key: str, field: str, value: str | bool | None, edits: Sequence[tuple[int, str | bool | None]]
-) -> Iterator[str]:
-    held = [at for at, edited in edits if edited == value]
-    if not held:
-        if value is not None:
-            yield f"{peer} {key}: {field} is {value!r}, which nobody outside wrote for this identity"
-        return
-    later = [(at, edited) for at, edited in edits if at > max(held) + RACE_MS]
-    for at, edited in later:
-        yield f"{peer} {key}: {field} is {value!r}, but {edited!r} was written {at - max(held)} ms later"
+            for field in FIELDS:
+                edits = history[owner, field]
+                last_at = max((at for at, _ in edits), default=0)
+                last = [value for at, value in edits if at >= last_at - RACE_MS]
+                if row[field] not in last:
+                    yield f"{peer} {key}: {field} is {row[field]!r}, but what was written last is {last}"
 
 
 def excess_writes(journals: Journals) -> Iterator[str]:

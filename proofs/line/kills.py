@@ -39,9 +39,9 @@ STARTING: Final = 0.2
 QUIET_S: Final = 180.0
 CALM_S: Final = 1.0
 """How long everything is watched once it is quiet: nothing may be written then."""
-OUTBOX_ROWS: Final = 2_200
-"""Enough that the outbox is trimmed."""
 SHOWN_MAX: Final = 12
+HOT: Final = frozenset({"ingest", "store", "intent", "target", "send"})
+"""Points that every edit passes: the process dies at one of the first passes of its life."""
 HOT_PASSES: Final = 3
 
 ENDPOINT: Final = """
@@ -132,7 +132,7 @@ class Trial:
 
     async def _die_at(self, name: str) -> None:
         """One life that ends at a point."""
-        passes = self._chance.randint(1, HOT_PASSES) if name not in self._provocations else 1
+        passes = self._chance.randint(1, HOT_PASSES) if name.partition(".")[0] in HOT else 1
         await self._service.start(f"{name}:{passes}")
         if await self._service.is_ready() and (provoke := self._provocations.get(name)) is not None:
             # The answer to what kills it may be lost with it.
@@ -184,18 +184,11 @@ class Trial:
     async def _command(self) -> None:
         await self._service.post("/v1/deliveries/requeue", {"all": True})
 
-    async def _fill_outbox(self) -> None:
-        rows = 50
-        await self._flow.make(lambda: self._flow.auth.change_pictures(rows, OUTBOX_ROWS // rows), self._flow.auth)
-
     _provocations: Final[dict[str, Callable[["Trial"], Awaitable[None]]]] = {
         "park.before_commit": _fail_requests,
         "reread.before_commit": _ring,
         "release.before_commit": _release,
         "command.before_commit": _command,
-        "source.before_trim": _fill_outbox,
-        "source.after_trim": _fill_outbox,
-        "retention.before_commit": _ring,
         "rewind.in_transaction": _ring,
     }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 from pathlib import Path
 
 from proofs.claims import Row
@@ -23,12 +24,10 @@ async def run(full: bool) -> list[Row]:  # noqa: ARG001  # there is no longer fo
         watch = Watch()
         service = await type_in(clone, command_of(clone, "quickstart"))
         try:
-            await read_until(service, "Ctrl-C stops it", BOUND_S)
-            # The hint comes last; by then the README says that both databases may be edited.
             await read_until(service, "Both databases are yours", BOUND_S)
             edited = Watch()
             await _type(clone, command_of(clone, "quickstart:edit"))
-            while (found := await _type(clone, f".venv/bin/python -c '{LOOK}'")).count(WANTED) < 2:
+            while (found := await _type(clone, f".venv/bin/python -c {shlex.quote(LOOK)}")).count(WANTED) < 2:
                 if watch.seconds > BOUND_S:
                     break
                 await asyncio.sleep(POLL_S)

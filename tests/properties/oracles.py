@@ -36,6 +36,13 @@ def groups_come_from_one_writer(world: World) -> None:
             assert len({(entry.peer, entry.stamp) for entry in entries}) <= 1, (names, entries, one.seen)
 
 
+def echo_of_a_create_changes_nothing(world: World) -> None:
+    """A row that we have made ourselves, blank columns and all, is nobody's word."""
+    for one in world.line.merges:
+        if one.seen.op is Op.CREATED and one.seen.origin is not None:
+            assert not one.outcome.changed, (one.outcome.changed, one.seen, one.before)
+
+
 def coupled_values_were_once_shown_together(world: World) -> None:
     """Nobody ever reads a pair of coupled values that no user's row had."""
     pairs = {tuple(dict(row).get(name) for name in ("picture", "preferred_username")) for row in world.shown}
@@ -294,6 +301,7 @@ STEP_ORACLES = (
     merge_is_deterministic,
     merge_is_idempotent,
     groups_come_from_one_writer,
+    echo_of_a_create_changes_nothing,
     coupled_values_were_once_shown_together,
     truth_was_said_by_somebody,
     only_a_create_brings_back_the_dead,

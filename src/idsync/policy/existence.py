@@ -31,10 +31,8 @@ def admit(entity: Entity, observation: Observation) -> Entity | None:
     if link.is_live:
         if link.external_id != observation.external_id:
             return None
-        if entity.deleted is None:
-            return entity
-        is_again = observation.op is Op.CREATED and is_later(link, observation)
-        return reopen(entity, link, observation) if is_again else None
+        # A create of what was never seen to go is a REPLACE of the row by itself: an update.
+        return entity if entity.deleted is None else None
     if is_dead(link, observation.external_id):
         if observation.op not in {Op.CREATED, Op.SEEN} or not is_later(link, observation):
             return None
@@ -96,7 +94,8 @@ def reopen(entity: Entity, link: Link, observation: Observation) -> Entity:
     Where the old life was not removed yet, the new one takes its place, and whatever it held there is cleared.
     """
     links = {peer: _reborn(old) for peer, old in entity.links.items()}
-    links[observation.peer] = _fresh(link, observation)
+    # What was written to the old life says nothing of the new one, and must not pass for its values.
+    links[observation.peer] = msgspec.structs.replace(_fresh(link, observation), intents=())
     nobody = Stamp(Instant(0), 0, "")
     left_behind = {name for one in links.values() for name in one.shadow}
     return msgspec.structs.replace(

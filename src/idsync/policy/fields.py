@@ -38,7 +38,7 @@ class Claim:
     """What the peer showed; the fields of the group that it spoke of."""
     stamp: Stamp
     is_unknown: bool
-    """Whether some field of it had no shadow."""
+    """Whether nothing of it is an edit, and some field had no shadow: first contact."""
     is_concurrent: bool
     """Whether the truth had moved without the peer knowing."""
 
@@ -58,6 +58,8 @@ class FieldDraft:
     conflicts: list[Conflict]
     is_owed: bool = False
     """Whether the peer showed what is not the truth, and is to get the truth back."""
+    is_made_by_us: bool = False
+    """Whether the identity is one that we have created: its blank columns are nobody's word."""
 
     @classmethod
     def of(cls, entity: Entity, link: Link, observation: Observation, mapping: Mapping) -> "FieldDraft":
@@ -69,6 +71,9 @@ class FieldDraft:
         """Whether the value is no edit: the peer is known to hold it, or an open intent put it there."""
         known = self.shadow.get(name)
         if known is not None and known.held == value:
+            return True
+        if known is None and self.is_made_by_us and not value and value != self.value_of(name):
+            self.shadow[name] = Shadow(value, value, Instant(-1))
             return True
         for intent in self.link.intents:
             if name in intent.fields and intent.fields[name] == value and self._may_come_from(intent):
@@ -115,13 +120,13 @@ def _claim(draft: FieldDraft, group: str) -> Claim:
     names = _members(draft, group)
     seen = {name: draft.observation.fields[name] for name in names if name in draft.observation.fields}
     values = {name: _claimed(draft, name) for name in names}
-    shadows = [draft.shadow.get(name) for name in seen]
+    is_edited = any(name in draft.shadow and draft.shadow[name].held != value for name, value in seen.items())
     known = [(name, draft.shadow[name]) for name in names if name in draft.shadow]
     return Claim(
         values=values,
         seen=seen,
         stamp=_stamp(draft, names),
-        is_unknown=any(one is None for one in shadows),
+        is_unknown=not is_edited and any(name not in draft.shadow for name in seen),
         is_concurrent=any(name in draft.fields and draft.fields[name].value != one.sent for name, one in known),
     )
 
@@ -167,15 +172,13 @@ def decide(draft: FieldDraft, group: str, claim: Claim, rule: FieldRule) -> Deci
     is_empty_truth = not any(is_filled(value) for value in truth.values())
     if rule.rule is Rule.OWNER:
         return _decide_owned(draft, claim, rule, is_empty_truth=is_empty_truth)
+    if claim.is_unknown and not _says_anything(draft, claim):
+        return Decision.YIELD
     if rule.rule is Rule.FILL:
         return Decision.TAKE if is_empty_truth else Decision.REFUSE
     if not claim.is_concurrent and (is_empty_truth or not claim.is_unknown):
         return Decision.TAKE
-    if claim.is_unknown:
-        return _decide_unknown(draft, claim)
-    if rule.rule is Rule.MANUAL:
-        return Decision.HOLD
-    return Decision.TAKE if claim.stamp > _truth_stamp(draft, claim) else Decision.REFUSE
+    return _decide_unknown(draft, claim) if claim.is_unknown else _decide_concurrent(draft, claim, rule)
 
 
 def _decide_owned(draft: FieldDraft, claim: Claim, rule: FieldRule, *, is_empty_truth: bool) -> Decision:
@@ -187,13 +190,24 @@ def _decide_owned(draft: FieldDraft, claim: Claim, rule: FieldRule, *, is_empty_
     return Decision.REFUSE if any(is_filled(value) for value in claim.seen.values()) else Decision.YIELD
 
 
+def _says_anything(draft: FieldDraft, claim: Claim) -> bool:
+    """Whether a first contact says something: blank columns do not, where anybody has spoken."""
+    news = [value for name, value in claim.seen.items() if name not in draft.shadow]
+    return any(is_filled(value) for value in news) or not draft.fields.keys() & claim.seen.keys()
+
+
 def _decide_unknown(draft: FieldDraft, claim: Claim) -> Decision:
-    """First contact: nobody knows who changed what, so the fuller side wins, then the peer that comes first."""
-    if not any(is_filled(value) for value in claim.seen.values()):
-        return Decision.YIELD
+    """First contact: nobody knows who changed what, so of two that say something the peer that comes first wins."""
     ranks = [draft.mapping.precedence_of(draft.fields[name].peer) for name in claim.values if name in draft.fields]
     is_first = claim.stamp.precedence > max(ranks, default=-1)
     return Decision.TAKE if is_first else Decision.REFUSE
+
+
+def _decide_concurrent(draft: FieldDraft, claim: Claim, rule: FieldRule) -> Decision:
+    """Two changed it without knowing of each other: an operator decides, or the later stamp."""
+    if rule.rule is Rule.MANUAL:
+        return Decision.HOLD
+    return Decision.TAKE if claim.stamp > _truth_stamp(draft, claim) else Decision.REFUSE
 
 
 def _truth_stamp(draft: FieldDraft, claim: Claim) -> Stamp:
@@ -214,7 +228,8 @@ def _take(draft: FieldDraft, claim: Claim) -> None:
     )
     for name, value in claim.values.items():
         granted = _granted(draft, name, value)
-        if name not in draft.fields or draft.fields[name].value != granted:
+        # Where nobody has spoken yet, nothing and no are no news: a peer's blank columns tell nobody anything.
+        if draft.fields[name].value != granted if name in draft.fields else bool(granted):
             draft.changed.add(name)
         draft.fields[name] = Field(granted, stamp, draft.observation.peer)
 

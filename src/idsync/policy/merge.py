@@ -87,9 +87,12 @@ def _judge(before: Entity, entity: Entity, observation: Observation, mapping: Ma
     if observation.is_gone:
         return existence.delete(entity, observation, mapping, before.link_at(observation.peer).intents)
     opened = existence.admit(entity, observation)
-    if opened is not None:
-        return _merge_fields(before, opened, observation, mapping)
-    return _shut_out(before, entity, observation, mapping)
+    if opened is None:
+        return _shut_out(before, entity, observation, mapping)
+    view = mapping.peers.get(observation.peer)
+    if opened.incarnation != entity.incarnation and view is not None and not view.may_create:
+        return Outcome(verdict=Verdict.PARKED, reason="create_denied")
+    return _merge_fields(before, opened, observation, mapping)
 
 
 def _order(link: Link, observation: Observation, mapping: Mapping, *, is_ours: bool) -> Verdict | None:
@@ -161,6 +164,8 @@ def _shut_out(before: Entity, entity: Entity, observation: Observation, mapping:
 def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapping: Mapping) -> Outcome:
     link = entity.link_at(observation.peer)
     draft = FieldDraft.of(entity, link, observation, mapping)
+    was = before.link_at(observation.peer)
+    draft.is_made_by_us = not was.is_live and any(one.action is Action.CREATE for one in was.intents)
     groups: dict[str, list[str]] = {}
     for name, value in observation.fields.items():
         if not draft.absorb_echo(name, value):

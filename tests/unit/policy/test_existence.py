@@ -141,6 +141,13 @@ def test_create_with_a_higher_version_reopens_the_same_id(op: Op) -> None:
     assert concerned_peers(entity, MAPPING) == (APP, CMS)
 
 
+def test_peer_that_may_bring_nobody_new_cannot_bring_back_the_dead_either() -> None:
+    """Its create waits for an operator, as a stranger's would."""
+    mapping = viewed(MAPPING, APP, lambda view: msgspec.structs.replace(view, may_create=False))
+    outcome = merge(buried(), said(APP, Op.CREATED, version=99, at=99, name="Back"), mapping)
+    assert (outcome.verdict, outcome.reason) == (Verdict.PARKED, "create_denied")
+
+
 def test_create_without_a_higher_version_does_not_reopen() -> None:
     """The create of the first life, told again or late, changes nothing."""
     for late in (said(AUTH, Op.CREATED, version=1, at=99), said(AUTH, Op.CREATED, version=9, at=99)):
