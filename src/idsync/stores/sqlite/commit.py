@@ -27,6 +27,8 @@ def commit(db: Db, plan: Plan) -> CommitResult:
     _check_sense(plan)
     found = db.read("find_revs", to_json(_ids_in(plan)))
     claims = [(key, one.entity.id) for one in plan.entities for key in _links_of(one.entity)]
+    if len({key for key, _ in claims}) != len(set(claims)):
+        raise DataRefused("the plan gives one id at a peer to two entities")
     owners = _find_owners(db, claims)
     moved = _moved_entities(plan, {id_: rev for id_, rev, _ in found})
     given_up = _given_up(plan, claims, owners)
