@@ -1,8 +1,13 @@
 """Faults of merge that were found by killing the service and reading the peers' journals."""
 
+from typing import Any
+
+import msgspec
+
+from idsync.model.entity import Action
 from idsync.model.event import Op
-from idsync.policy.dispatch import concerned_peers
-from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said
+from idsync.policy.dispatch import Need, concerned_peers, need_of
+from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said, written
 
 
 def test_echo_of_a_create_takes_back_no_ban_set_meanwhile() -> None:
@@ -22,3 +27,48 @@ def test_row_that_replaces_itself_brings_back_nobody_whom_the_owner_deleted() ->
     entity = after(entity, said(APP, Op.CREATED, version=9, at=20, email="a@x.io", email_verified=True, name="Saved"))
     assert entity.deleted is not None
     assert concerned_peers(entity, MAPPING) == (APP, CMS)
+
+
+def test_edit_that_equals_a_write_that_was_lost_is_an_edit_all_the_same() -> None:
+    """Where the peer's capture names our writes, what has no name is somebody's word: an old intent cannot claim it."""
+    entity = after(new(), said(APP, Op.CREATED, version=1, email="a@x.io", name="Ada", banned=False))
+    entity = announced(announced(entity, AUTH, epoch=1), AUTH, epoch=2)
+    create = entity.link_at(AUTH).intents[-1]
+    made = said(AUTH, Op.CREATED, version=1, at=1, origin=create.id, email="a@x.io", name="Ada", banned=False)
+    entity = after(entity, made, said(APP, version=2, at=2, email="a@x.io", name="Ada", banned=True))
+    entity = written(entity, AUTH, at=3)
+    lifted = said(AUTH, version=9, at=4, email="a@x.io", name="Ada", banned=False)
+    entity = after(entity, msgspec.structs.replace(lifted, names_writer=True))
+    assert entity.value_of("banned") is False
+
+
+def test_second_life_is_not_taken_for_the_echo_of_a_write_to_the_first() -> None:
+    """A create that was announced twice leaves an intent open; what it said tells nothing of the next life's fields."""
+    entity = after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", email_verified=True, name="Ada"))
+    entity = announced(announced(entity, APP, epoch=1), APP, epoch=2)
+    create = entity.link_at(APP).intents[-1]
+    made = said(APP, Op.CREATED, version=1, at=1, origin=create.id, email="a@x.io", email_verified=True, name="Ada")
+    entity = after(entity, made, said(AUTH, Op.DELETED, version=2, at=2), said(APP, Op.DELETED, version=2, at=3))
+    entity = after(entity, said(APP, Op.CREATED, version=3, at=4, email="a@x.io", email_verified=True, name="Ada"))
+    assert entity.deleted is None
+    assert (entity.value_of("email"), entity.value_of("name")) == ("a@x.io", "Ada")
+
+
+def test_own_create_that_lands_after_an_unlink_says_what_we_said_then() -> None:
+    """The app deleted its row, and a request of a dead worker makes it again: old values that are nobody's edit."""
+    entity = after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", email_verified=True, name="Ada"))
+    entity = announced(entity, APP, epoch=1)
+    first = entity.link_at(APP).intents[-1]
+    entity = announced(entity, APP, epoch=2)
+    late = entity.link_at(APP).intents[-1]
+    fields: dict[str, Any] = {"email": "a@x.io", "email_verified": True, "name": "Ada"}
+    entity = after(
+        entity,
+        said(APP, Op.CREATED, version=1, at=1, origin=first.id, **fields),
+        said(APP, Op.DELETED, version=2, at=2),
+        said(AUTH, version=2, at=3, **fields | {"name": "Ada Lovelace"}),
+        said(APP, Op.CREATED, version=3, at=4, origin=late.id, **fields),
+    )
+    assert entity.value_of("name") == "Ada Lovelace"
+    assert entity.link_at(APP).is_live
+    assert need_of(entity, APP, MAPPING) == Need(Action.UPDATE, {"name": "Ada Lovelace"}, {"name": "Ada"})

@@ -182,6 +182,8 @@ class Line:
             freed = forget(holder, key[0], key[2])
             assert freed is not holder, f"{claimant} and {holder.id} both live as {key}"
             self.entities[holder.id] = freed
+            # Somebody was buried under this id: whether the newcomer lives is to be seen.
+            self.rereads[key[0], key[2]] = None
 
     # --- deliver ------------------------------------------------------------------------------------------
 

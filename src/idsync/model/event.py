@@ -86,6 +86,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """For a read: the shadow's `rev` from before the read began; None: unknown then, or not a read."""
     origin: str | None = None
     """The id of our own intent whose write this is, where the peer's capture recorded it in the write's transaction."""
+    names_writer: bool = False
+    """Whether the capture records `origin` for every write of ours: without one this is somebody else's word."""
 
     @property
     def is_read(self) -> bool:

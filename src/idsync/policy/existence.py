@@ -2,7 +2,19 @@
 
 import msgspec
 
-from idsync.model.entity import Action, Conflict, Entity, Field, Intent, Link, LinkState, Shadow, Stamp, Tombstone
+from idsync.model.entity import (
+    Action,
+    Conflict,
+    Entity,
+    Field,
+    Intent,
+    Link,
+    LinkState,
+    Shadow,
+    Stamp,
+    Tombstone,
+    entity_of_intent,
+)
 from idsync.model.event import Observation, Op, Verdict, Version
 from idsync.model.mapping import Mapping, Others
 from idsync.model.values import ExternalId, Instant, Kind, PeerName
@@ -34,7 +46,8 @@ def admit(entity: Entity, observation: Observation) -> Entity | None:
         # A create of what was never seen to go is a REPLACE of the row by itself: an update.
         return entity if entity.deleted is None else None
     if is_dead(link, observation.external_id):
-        if observation.op not in {Op.CREATED, Op.SEEN} or not is_later(link, observation):
+        is_again = observation.op in {Op.CREATED, Op.SEEN} and is_later(link, observation)
+        if not is_again or (entity.deleted is not None and is_made_by_us(entity, observation)):
             return None
         return reopen(entity, link, observation) if entity.deleted is not None else relink(entity, link, observation)
     return None if entity.deleted is not None else entity
@@ -44,6 +57,14 @@ def is_dead(link: Link, external_id: ExternalId) -> bool:
     """Whether this id was deleted at the peer, as far as we know; a new id there is another matter."""
     is_over = link.state in {LinkState.UNLINKED, LinkState.GONE}
     return external_id in link.former or (is_over and link.external_id == external_id)
+
+
+def is_made_by_us(entity: Entity, observation: Observation) -> bool:
+    """Whether a create of ours for this entity made the identity: its origin says so, or the id that we asked for."""
+    if observation.origin is not None:
+        return entity_of_intent(observation.origin) == entity.id
+    creates = _creates(entity.link_at(observation.peer))
+    return not observation.names_writer and any(one.external_id == observation.external_id for one in creates)
 
 
 def is_late(link: Link, observation: Observation) -> bool:
@@ -86,6 +107,20 @@ def _fresh(link: Link, observation: Observation) -> Link:
     """A link that knows nothing any more but the dead ids and what of ours may still be under way."""
     former = tuple(one for one in link.former if one != observation.external_id)
     return Link(version=link.version, rev=link.rev + 1, intents=link.intents, former=former)
+
+
+def adopted(entity: Entity, observation: Observation) -> Entity:
+    """Link what a create of ours has made of a dead entity, so that it is removed."""
+    link = entity.link_at(observation.peer)
+    linked = msgspec.structs.replace(
+        link,
+        state=LinkState.LIVE,
+        external_id=observation.external_id,
+        version=observation.version,
+        former=tuple(one for one in former_ids(link, observation.external_id) if one != observation.external_id),
+        rev=link.rev + 1,
+    )
+    return msgspec.structs.replace(entity, links={**entity.links, observation.peer: linked})
 
 
 def reopen(entity: Entity, link: Link, observation: Observation) -> Entity:

@@ -84,6 +84,8 @@ class FieldDraft:
     def _may_come_from(self, intent: Intent) -> bool:
         """Whether an unanswered write can have had this effect: not on another id, nor long after its end."""
         seen, skew_ms = self.observation, self.mapping.skew_ms
+        if seen.names_writer and seen.origin != intent.id:
+            return False
         is_elsewhere = intent.external_id not in {None, seen.external_id}
         is_over = min(seen.received_at, seen.event_at - skew_ms) > intent.expires_at and not seen.is_read
         return not is_elsewhere and not is_over

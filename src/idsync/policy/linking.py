@@ -94,7 +94,9 @@ def _is_given_anew(holder: Entity, observation: Observation) -> bool:
     person coming back keeps his id (DESIGN §4.6). A look that finds it alive says that it was created.
     """
     link = holder.link_at(observation.peer)
-    if not existence.is_dead(link, observation.external_id) or existence.is_late(link, observation):
+    if not existence.is_dead(link, observation.external_id):
+        return False
+    if holder.version and existence.is_late(link, observation):
         return False
     if observation.origin is not None and entity_of_intent(observation.origin) != holder.id:
         return True

@@ -42,7 +42,7 @@ def settle_intent(entity: Entity, observation: Observation) -> Entity:
     back from the Target, from the outbox, or from both in any order.
     """
     link = entity.link_at(observation.peer)
-    intent = next((one for one in link.intents if one.id == observation.origin), None)
+    intent = _written_by(link, observation)
     if intent is None:
         return entity
     closed = msgspec.structs.replace(
@@ -51,6 +51,11 @@ def settle_intent(entity: Entity, observation: Observation) -> Entity:
     if not observation.is_gone and _may_confirm(link, observation):
         closed = _confirmed(closed, intent, observation)
     return msgspec.structs.replace(entity, links={**entity.links, observation.peer: closed})
+
+
+def _written_by(link: Link, observation: Observation) -> Intent | None:
+    """The open write of ours that the observation is the echo of."""
+    return next((one for one in link.intents if one.id == observation.origin), None)
 
 
 def _may_confirm(link: Link, observation: Observation) -> bool:
@@ -92,6 +97,11 @@ def _judge(before: Entity, entity: Entity, observation: Observation, mapping: Ma
     view = mapping.peers.get(observation.peer)
     if opened.incarnation != entity.incarnation and view is not None and not view.may_create:
         return Outcome(verdict=Verdict.PARKED, reason="create_denied")
+    late = _written_by(before.link_at(observation.peer), observation)
+    if late is not None and not opened.link_at(observation.peer).is_live:
+        # Our create of an id that was deleted meanwhile: it says what we said then, and nothing new.
+        confirmed = _confirmed(opened.link_at(observation.peer), late, observation)
+        opened = msgspec.structs.replace(opened, links={**opened.links, observation.peer: confirmed})
     return _merge_fields(before, opened, observation, mapping)
 
 
@@ -136,28 +146,32 @@ def _differs(link: Link, observation: Observation) -> bool:
 def _shut_out(before: Entity, entity: Entity, observation: Observation, mapping: Mapping) -> Outcome:
     """Say why an identity may not in, and see to it that what a dead entity still has somewhere is removed."""
     link = entity.link_at(observation.peer)
-    is_other = observation.external_id in link.former or (link.is_live and link.external_id != observation.external_id)
+    is_dead = existence.is_dead(link, observation.external_id)
+    if entity.deleted is not None and not link.is_live and _is_ours(entity, observation, is_dead=is_dead):
+        return _removed_next(before, existence.adopted(entity, observation))
+    if link.is_live and link.external_id == observation.external_id:
+        return _removed_next(before, entity)
+    is_other = observation.external_id in link.former or link.is_live
     if is_other and (observation.is_read or entity != before):
         return Outcome(verdict=Verdict.PARKED, reason="link_duplicate")
-    is_dead = existence.is_dead(link, observation.external_id)
     is_back = is_dead and existence.is_later(link, observation)
     if (is_other or is_back) and _is_readable(mapping, observation):
         # An event cannot prove that this id lives again, or beside the one we know. A look can.
         return Outcome(verdict=Verdict.REREAD)
-    if entity.deleted is None or is_dead:
-        return Outcome(verdict=Verdict.STALE, reason="tombstone")
-    if not link.is_live and any(one.action is Action.CREATE for one in link.intents):
-        link = msgspec.structs.replace(
-            link,
-            state=LinkState.LIVE,
-            external_id=observation.external_id,
-            version=observation.version,
-            former=existence.former_ids(link, observation.external_id),
-            rev=link.rev + 1,
-        )
-        entity = msgspec.structs.replace(entity, links={**entity.links, observation.peer: link})
-    is_removal_due = link.is_live and not before.link_at(observation.peer).is_live
-    entity = msgspec.structs.replace(entity, version=entity.version + is_removal_due)
+    return Outcome(verdict=Verdict.STALE, reason="tombstone")
+
+
+def _is_ours(entity: Entity, observation: Observation, *, is_dead: bool) -> bool:
+    """Whether a create of ours for the dead entity has come to be after all."""
+    link = entity.link_at(observation.peer)
+    is_expected = not is_dead and any(one.action is Action.CREATE for one in link.intents)
+    return is_expected or existence.is_made_by_us(entity, observation)
+
+
+def _removed_next(before: Entity, entity: Entity) -> Outcome:
+    """Leave a dead entity as it is; its version moves where it turns out to be alive at a peer, for that is to end."""
+    is_due = any(link.is_live and not before.link_at(peer).is_live for peer, link in entity.links.items())
+    entity = msgspec.structs.replace(entity, version=entity.version + is_due)
     return Outcome(verdict=Verdict.STALE, entity=entity, reason="tombstone")
 
 

@@ -333,6 +333,7 @@ class FakePeer:
             received_at=self.now(),
             event_id=f"{self.name}-{entry.number}",
             origin=entry.intent if self.habits.has_origins else None,
+            names_writer=self.habits.has_origins,
         )
         self.log.append((entry.number, seen))
         self.moved.set()

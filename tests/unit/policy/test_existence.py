@@ -238,6 +238,17 @@ def test_create_that_lands_after_the_burial_is_removed() -> None:
         assert need_of(entity, APP, MAPPING) == Need(Action.REMOVE)
 
 
+def test_own_create_that_lands_on_a_dead_id_brings_nobody_back() -> None:
+    """A request of a dead worker makes the very id again that its user has deleted: it is ours, so it is removed."""
+    entity = announced(after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", name="Ada")), APP)
+    create = entity.links[APP].intents[-1]
+    entity = after(entity, said(APP, Op.CREATED, version=1, at=10, email="a@x.io", name="Ada"))
+    entity = after(entity, said(APP, Op.DELETED, version=2, at=20), said(AUTH, Op.DELETED, version=2, at=30))
+    entity = after(entity, said(APP, Op.CREATED, version=3, at=40, origin=create.id, email="a@x.io", name="Ada"))
+    assert entity.deleted is not None
+    assert need_of(entity, APP, MAPPING) == Need(Action.REMOVE)
+
+
 def test_answer_of_a_create_does_not_revive_what_was_deleted_since() -> None:
     """The peer's user was faster than the answer: the identity is gone, and the link with it."""
     entity = announced(after(new(), said(AUTH, Op.CREATED, version=1, email="a@x.io", name="Ada")), APP)

@@ -233,12 +233,14 @@ def test_what_we_made_for_one_is_never_anothers() -> None:
     assert found(answer, entity, other) == Undecided("link_duplicate", "id:app:user:app-9")
 
 
-def test_late_answer_for_what_was_deleted_since_belongs_to_the_dead() -> None:
-    """The peer's user was faster: the tombstone that his delete has left is newer than our answer."""
+def test_answer_that_comes_after_the_delete_claims_the_grave_of_nobody_known() -> None:
+    """The peer's user was faster: his delete came first, of an id that meant nobody yet. Now it means somebody."""
     entity = creating(at_auth())
     grave = after(new("e2"), said(APP, Op.DELETED, version=4, id="app-9"))
     answer = said(APP, Op.SEEN, version=3, id="app-9", origin=entity.links[APP].intents[-1].id)
-    assert found(answer, entity, grave) == Linked(E2)
+    assert found(answer, entity, grave) == Linked(E1)
+    somebody = after(after(new("e2"), sign_up()), said(APP, Op.DELETED, version=9, id="app-9"))
+    assert found(answer, entity, somebody) == Linked(E2)
 
 
 def test_what_we_made_and_no_longer_expect_is_nobody_new() -> None:

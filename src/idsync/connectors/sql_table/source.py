@@ -174,6 +174,7 @@ class _Draft:
                 received_at=self._received_at,
                 event_id=self._event_id(row),
                 origin=row.origin,
+                names_writer=True,
             )
         )
 
