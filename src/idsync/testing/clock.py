@@ -81,6 +81,11 @@ class FakeClock:
                 await self.settle()
         self._elapsed_ms = until_ms
 
+    async def leap(self, delay_s: float) -> None:
+        """Let time pass at once, as on a machine that slept: whoever was due meanwhile wakes late, and once."""
+        self._elapsed_ms += delay_s * 1000
+        await self.advance(0)
+
     def step(self, delta_s: float) -> None:
         """Set the wall clock forward or back, as an operator or NTP does; nobody wakes of it."""
         self._offset_ms += round(delta_s * 1000)
