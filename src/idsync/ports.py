@@ -313,7 +313,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, Value] = {}
     """Canonical values to be set; only what differs."""
     expected: dict[str, Value] = {}
-    """What we believe the peer holds of those fields; anything else found there is `DIVERGED`."""
+    """What we believe the peer holds, of those fields and of others; anything else found there is `DIVERGED`."""
 
 
 class Target(Protocol):

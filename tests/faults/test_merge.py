@@ -7,6 +7,7 @@ import msgspec
 from idsync.model.entity import Action
 from idsync.model.event import Op
 from idsync.policy.dispatch import Need, concerned_peers, need_of
+from idsync.policy.merge import merge
 from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said, written
 
 
@@ -71,4 +72,15 @@ def test_own_create_that_lands_after_an_unlink_says_what_we_said_then() -> None:
     )
     assert entity.value_of("name") == "Ada Lovelace"
     assert entity.link_at(APP).is_live
-    assert need_of(entity, APP, MAPPING) == Need(Action.UPDATE, {"name": "Ada Lovelace"}, {"name": "Ada"})
+    assert need_of(entity, APP, MAPPING) == Need(Action.UPDATE, {"name": "Ada Lovelace"}, fields)
+
+
+def test_ban_that_is_older_than_its_lifting_stays_lifted_though_it_comes_later() -> None:
+    """Both sides ban, one lifts it: the other's ban comes last, and equals nothing that anybody could compare."""
+    entity = in_step(banned=False)
+    entity = after(entity, said(AUTH, version=2, at=10, banned=True), said(AUTH, version=3, at=30, banned=False))
+    late = merge(entity, said(APP, version=2, at=20, banned=True), MAPPING)
+    assert late.changed == ()
+    assert [(one.refused, one.kept) for one in late.conflicts] == [(True, False)]
+    assert late.entity is not None
+    assert concerned_peers(late.entity, MAPPING) == (APP,)

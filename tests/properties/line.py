@@ -264,17 +264,15 @@ class Line:
         self.ingest(msgspec.structs.replace(seen, op=op, origin=flight.write.intent))
 
     def _ingest_refusal(self, flight: Flight, result: WriteResult) -> None:
-        """Nothing was written: the intent is withdrawn, and what was found is ingested before anything is planned."""
+        """Nothing was written: the intent is withdrawn, and where anything else was found it is read again."""
         before = self.entities[flight.entity]
         after = withdraw(before, flight.peer, flight.write.intent)
         self._put(after)
         self.bells[flight.entity, flight.peer] = None
-        if result.image is not None:
-            link = after.link_at(flight.peer)
-            seen = self._seen(flight.peer, result.image, f"look:{flight.write.intent}")
-            self.ingest(msgspec.structs.replace(seen, rev=link.rev))
-        elif result.effect is Effect.ABSENT and (gone := before.link_at(flight.peer).external_id) is not None:
-            self.rereads[flight.peer, gone] = None
+        image = result.image
+        doubtful = image.external_id if image is not None else before.link_at(flight.peer).external_id
+        if result.effect in {Effect.DIVERGED, Effect.ABSENT} and doubtful is not None:
+            self.rereads[flight.peer, doubtful] = None
 
     def look_for_answers(self) -> None:
         """Ring a reread wherever a write was never answered and cannot be under way any more."""

@@ -14,7 +14,7 @@ from idsync.model.event import Observation
 from idsync.model.mapping import Mapping
 from idsync.model.values import EntityId, ExternalId, PeerName, Value
 from idsync.testing.peer import FakePeer, Habits
-from tests.properties.line import INTENT_LIFE_MS, KIND, Flight, Line, Time
+from tests.properties.line import INTENT_LIFE_MS, KIND, Flight, Line, Look, Time
 
 EMAILS = ("a@x.io", "b@x.io", "c@x.io")
 TEXTS: tuple[Value, ...] = ("ada", "Ada Lovelace", " bo ", "É", "cy", "", None)
@@ -197,9 +197,9 @@ class World:
             self.line.look(*_pick(list(self.line.rereads), index))
 
     def report(self, index: int, _: int, __: int) -> None:
-        """A reread ends."""
-        if self.line.looks:
-            self.line.report(_pick(self.line.looks, index))
+        """A reread ends, unless it shows what an event still on its way has to tell first."""
+        if ripe := [look for look in self.line.looks if not self._is_early(look)]:
+            self.line.report(_pick(ripe, index))
 
     def rest(self, _: int, __: int, more: int) -> None:
         """Nothing happens for a while; or for so long that no request can be under way any more."""
@@ -241,11 +241,8 @@ class World:
 
     def _arrive(self) -> None:
         for _ in range(PASSES_MAX):
-            for name, road in self.roads.items():
-                for event in [*road]:
-                    self.line.accept(event)
-                road.clear()
-                del name
+            for name in self.roads:
+                self._empty(name)
             for look in list(self.line.looks):
                 self.line.report(look)
             for peer, external_id in list(self.line.rereads):
@@ -282,12 +279,29 @@ class World:
             if flight := self.line.depart(*bell):
                 self.line.land(flight)
                 self.line.confirm(flight)
+            self._send()
             for peer, external_id in list(self.line.rereads):
-                self.line.report(self.line.look(peer, external_id))
+                look = self.line.look(peer, external_id)
+                if self._is_early(look):
+                    self._empty(peer)
+                self.line.report(look)
         for bell in self.stuck:
             self.line.bells[bell] = None
         self._send()
         return sum(len(peer.journal) for peer in self.peers.values()) - before
+
+    def _empty(self, name: PeerName) -> None:
+        """Let everything arrive that is under way from one peer."""
+        road, self.roads[name] = self.roads[name], []
+        for event in road:
+            self.line.accept(event)
+
+    def _is_early(self, look: Look) -> bool:
+        """Whether it shows a state whose events are still to come."""
+        number = look.image.version.number if look.image is not None and look.image.version is not None else 0
+        is_captured = self.peers[look.peer].habits.has_origins
+        coming = (one.version.number for one in self.roads[look.peer] if one.version is not None)
+        return is_captured and any(one <= number for one in coming)
 
     # --- below --------------------------------------------------------------------------------------------
 

@@ -142,8 +142,8 @@ class TargetDeliverer:
         jobs, done, unknown = await self._announce(batch)
         crash.point("intent.written")
         results = await self._write(jobs)
-        revs = await self._withdraw(jobs, results)
-        await self._confirm(jobs, results, unknown, revs)
+        await self._withdraw(jobs, results)
+        await self._confirm(jobs, results, unknown)
         self._pause_s = 0.0
         for subject, outcome in done.items():
             self._bells.settle(subject, batch[subject], outcome)
@@ -219,19 +219,19 @@ class TargetDeliverer:
     async def _write(self, jobs: list[_Job]) -> Sequence[WriteResult]:
         return await self._target.write([job.write for job in jobs]) if jobs else []
 
-    async def _withdraw(self, jobs: list[_Job], results: Sequence[WriteResult]) -> dict[EntityId, int]:
-        """Close the intents of writes that certainly never happened; give the `rev` of each link as that leaves it."""
+    async def _withdraw(self, jobs: list[_Job], results: Sequence[WriteResult]) -> None:
+        """Close the intents of writes that certainly never happened."""
         void = {
             job.entity.id: job.write.intent for job, result in zip(jobs, results, strict=True) if _is_void(job, result)
         }
         for _ in range(PASSES_MAX):
             if not void:
-                return {}
+                return
             found = (await self._store.load(Keys(entities=frozenset(void)))).entities
             closed = {one.id: withdraw(one, self.peer, void[one.id]) for one in found.values()}
             writes = [EntityWrite(one, found[one.id].rev) for one in closed.values() if one is not found[one.id]]
             if not writes or await self._commit(writes):
-                return {one.id: one.link_at(self.peer).rev for one in closed.values()}
+                return
         raise StoreError(f"peer {self.peer}: {len(void)} identities kept moving while their writes were withdrawn")
 
     async def _confirm(
@@ -239,46 +239,39 @@ class TargetDeliverer:
         jobs: list[_Job],
         results: Sequence[WriteResult],
         unknown: list[tuple[Entity, Unknown]],
-        revs: dict[EntityId, int],
     ) -> None:
-        """Ingest what the peer returned: of our writes the confirmation, of anything else what nobody reported."""
+        """Ingest what confirms our writes; where the peer holds what we did not expect, have it read again."""
         now = self._clock.now()
         arrivals = [
             arrival
             for job, result in zip(jobs, results, strict=True)
-            if (arrival := self._seen(job, result, now, revs.get(job.entity.id))) is not None
+            if (arrival := self._seen(job, result, now)) is not None
         ]
-        absent = [job.entity for job, result in zip(jobs, results, strict=True) if _is_missing(job, result)]
+        doubtful = [(entity.kind, entity.link_at(self.peer).external_id) for entity, _ in unknown]
+        doubtful += [
+            (job.write.kind, result.image.external_id if result.image is not None else job.write.external_id)
+            for job, result in zip(jobs, results, strict=True)
+            if _is_strange(job, result)
+        ]
         rereads = [
-            Reread(peer=self.peer, kind=entity.kind, external_id=external_id, asked_at=now, retry_at=now)
-            for entity in (*absent, *(entity for entity, _ in unknown))
-            if (external_id := entity.link_at(self.peer).external_id) is not None
+            Reread(peer=self.peer, kind=kind, external_id=external_id, asked_at=now, retry_at=now)
+            for kind, external_id in doubtful
+            if external_id is not None
         ]
         if arrivals or rereads:
             await self._submit(Submission(arrivals=arrivals, rereads=rereads))
 
-    def _seen(self, job: _Job, result: WriteResult, now: Instant, rev: int | None) -> Arrival | None:
-        match result.effect:
-            case Effect.WRITTEN | Effect.UNCHANGED:
-                origin: str | None = job.write.intent
-            case Effect.DIVERGED:
-                origin = None
-            case Effect.ABSENT:
-                origin = job.write.intent if job.write.action is Action.REMOVE else None
-                if origin is None:
-                    return None
-            case Effect.REFUSED | Effect.UNAVAILABLE:
-                return None
-            case unknown:
-                assert_never(unknown)
-        is_gone = job.write.action is Action.REMOVE and origin is not None
+    def _seen(self, job: _Job, result: WriteResult, now: Instant) -> Arrival | None:
+        is_gone = job.write.action is Action.REMOVE
+        if result.effect not in {Effect.WRITTEN, Effect.UNCHANGED} and not (is_gone and result.effect is Effect.ABSENT):
+            return None
         image = result.image
         if image is None:
             if not is_gone or job.write.external_id is None:
                 return None
             image = Image(external_id=job.write.external_id, fields={}, at=now)
         seen = observation_of(self.peer, job.write.kind, image, f"look:{job.write.intent}", now, is_gone=is_gone)
-        return arrival_of(msgspec.structs.replace(seen, origin=origin, rev=rev))
+        return arrival_of(msgspec.structs.replace(seen, origin=job.write.intent))
 
     def _pause(self, error: PeerError) -> None:
         """Leave everything for later: the peer is away, and that is nobody's attempt."""
@@ -299,7 +292,7 @@ def _outcome_of(job: _Job, result: WriteResult) -> Outcome:
         case Effect.ABSENT if job.write.action is Action.REMOVE:
             return Outcome.UNCHANGED
         case Effect.DIVERGED | Effect.ABSENT:
-            # What was found is ingested by now and dispatched anew, if anything is still to be written.
+            # What was found is read again and dispatched anew, if anything is still to be written then.
             return Outcome.FAILED
         case Effect.REFUSED | Effect.UNAVAILABLE:
             return Outcome.REFUSED
@@ -309,11 +302,13 @@ def _outcome_of(job: _Job, result: WriteResult) -> Outcome:
 
 def _is_void(job: _Job, result: WriteResult) -> bool:
     """Whether the write certainly never happened: the peer looked, and left everything as it was."""
-    return result.effect in {Effect.DIVERGED, Effect.REFUSED} or _is_missing(job, result)
+    return result.effect is Effect.REFUSED or _is_strange(job, result)
 
 
-def _is_missing(job: _Job, result: WriteResult) -> bool:
-    return result.effect is Effect.ABSENT and job.write.action is not Action.REMOVE
+def _is_strange(job: _Job, result: WriteResult) -> bool:
+    """Whether the peer holds something else than we believed: an event of it is on its way, or nobody will tell us."""
+    is_missing = result.effect is Effect.ABSENT and job.write.action is not Action.REMOVE
+    return result.effect is Effect.DIVERGED or is_missing
 
 
 def _link_id(entity: Entity, peer: PeerName, mapping: Mapping) -> ExternalId | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -9,7 +10,7 @@ from idsync import crash
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
 from idsync.model.event import Arrival, Receipt, Verdict
-from idsync.model.plan import Keys, Reread, Waiting
+from idsync.model.plan import Keys, LinkKey, Position, Reread, Waiting
 from idsync.model.values import Instant, PeerName
 from idsync.pipeline.ingest import DECIDABLE, Submission
 from idsync.pipeline.parts.looks import arrival_of, observation_of
@@ -18,9 +19,21 @@ from idsync.ports import Clock, Reader, Store
 from idsync.telemetry import Counters, Log
 
 JOBS_MAX = 100
+EARLY_MAX = 1_000
+"""Looks kept in memory at most, until the events before them are taken in."""
+EARLY_PAUSE_S = 0.02
 RETRY_MAX_MS = 60_000
 
 Submit = Callable[[Submission], Awaitable[list[Receipt]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one job found, and the shadow's revision from before."""
+
+    job: Reread
+    image: Image | None
+    rev: int | None
 
 
 class Rereader:
@@ -43,6 +56,8 @@ class Rereader:
         self._clock = clock
         self._counters = counters
         self._log = log
+        self._early: dict[LinkKey, _Look] = {}
+        """Looks that are done and not ingested; their jobs are still in the store."""
         self._wake = asyncio.Event()
 
     def ring(self) -> None:
@@ -52,33 +67,57 @@ class Rereader:
     async def tick(self) -> float:
         """Carry out the jobs that are due; return the seconds until the next look."""
         self._wake.clear()
-        jobs = await self._store.due_rereads(self._clock.now(), JOBS_MAX)
+        limit = min(EARLY_MAX, JOBS_MAX + len(self._early))
+        jobs = await self._store.due_rereads(self._clock.now(), limit)
         if not jobs:
+            self._early.clear()
             return 1.0
-        revs = await self._revs(jobs)
-        found = [(job, await self._read(job)) for job in jobs]
-        arrivals: list[Arrival] = []
-        done: list[Reread] = []
-        later: list[Reread] = []
-        for job, image in found:
-            if isinstance(image, PeerError):
-                later.append(self._postponed(job, image))
-                continue
-            done.append(job)
-            arrivals.append(self._arrival(job, image, revs.get((job.peer, job.kind, job.external_id))))
+        later = await self._look([job for job in jobs if not self._has(job)])
+        ripe = await self._take_ripe()
+        pause_s = EARLY_PAUSE_S if self._early else 0.0
+        if not ripe and not later:
+            return pause_s
         crash.point("reread.before_commit")
+        arrivals = [self._arrival(look) for look in ripe]
+        done = [look.job for look in ripe]
         receipts = await self._submit(Submission(arrivals=arrivals, rereads=later, rereads_done=done))
         self._counters.add("idsync_rereads_total", "done", len(done))
         is_torn = any(receipt.verdict is Verdict.REREAD for receipt in receipts)
-        return 0.05 if is_torn else 0.0
+        return 0.05 if is_torn else pause_s
 
     async def wait(self, timeout_s: float) -> None:
         """Return when there may be jobs, at the latest after `timeout_s` seconds."""
         await wait_for(self._wake, timeout_s)
 
-    async def _revs(self, jobs: Sequence[Reread]) -> dict[tuple[PeerName, str, str], int]:
+    async def _look(self, jobs: Sequence[Reread]) -> list[Reread]:
+        """Read what the jobs name; give those whose peer could not be read."""
+        revs = await self._revs(jobs)
+        later: list[Reread] = []
+        for job in jobs:
+            image = await self._read(job)
+            if isinstance(image, PeerError):
+                later.append(self._postponed(job, image))
+            else:
+                self._early[_key(job)] = _Look(job, image, revs.get(_key(job)))
+        return later
+
+    async def _take_ripe(self) -> list[_Look]:
+        """Take the looks that show no state whose events are still to come: only they know when it came to it."""
+        peers = {peer for peer, _, _ in self._early}
+        positions = {peer: await self._store.position(peer) for peer in peers}
+        ripe = [look for look in self._early.values() if not _is_early(look.image, positions[look.job.peer])]
+        for look in ripe:
+            del self._early[_key(look.job)]
+        return ripe
+
+    def _has(self, job: Reread) -> bool:
+        """Whether the look that was asked for is done; one that was asked for again since counts as another."""
+        look = self._early.get(_key(job))
+        return look is not None and look.job == job
+
+    async def _revs(self, jobs: Sequence[Reread]) -> dict[LinkKey, int]:
         """The shadows' revisions from before the reads: a read across a move is repeated, never merged."""
-        keys = frozenset((job.peer, job.kind, job.external_id) for job in jobs)
+        keys = frozenset(_key(job) for job in jobs)
         known = await self._store.load(Keys(links=keys))
         return {key: known.entities[found].link_at(key[0]).rev for key, found in known.links.items()}
 
@@ -96,14 +135,22 @@ class Rereader:
         self._log.warn("identity cannot be read again; trying later", peer=job.peer, why=str(error))
         return msgspec.structs.replace(job, attempts=job.attempts + 1, retry_at=Instant(self._clock.now() + delay_ms))
 
-    def _arrival(self, job: Reread, image: Image | None, rev: int | None) -> Arrival:
-        now = self._clock.now()
+    def _arrival(self, look: _Look) -> Arrival:
+        now, job = self._clock.now(), look.job
+        image = look.image if look.image is not None else Image(external_id=job.external_id, fields={}, at=now)
         event_id = f"read:{self._clock.new_id()}"
-        is_gone = image is None
-        if image is None:
-            image = Image(external_id=job.external_id, fields={}, at=now)
-        seen = observation_of(job.peer, job.kind, image, event_id, now, is_gone=is_gone)
-        return arrival_of(msgspec.structs.replace(seen, rev=rev if rev is not None else 0))
+        seen = observation_of(job.peer, job.kind, image, event_id, now, is_gone=look.image is None)
+        return arrival_of(msgspec.structs.replace(seen, rev=look.rev if look.rev is not None else 0))
+
+
+def _key(job: Reread) -> LinkKey:
+    return job.peer, job.kind, job.external_id
+
+
+def _is_early(image: Image | None, position: Position | None) -> bool:
+    if image is None or image.version is None or position is None:
+        return False
+    return image.version.generation == position.generation and image.version.number > position.number
 
 
 class Releaser:

@@ -17,7 +17,7 @@ class Need(msgspec.Struct, frozen=True):
     action: Action
     fields: dict[str, Value] = {}
     expected: dict[str, Value] = {}
-    """What the peer is known to hold of those fields and of all coupled to them: nobody may mix two writers' words."""
+    """All that the peer is known to hold: where it holds anything else, somebody was there whom we have not heard."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -48,10 +48,7 @@ def need_of(entity: Entity, peer: PeerName, mapping: Mapping) -> Need | Unknown 
     if unknown:
         return Unknown(unknown)
     lacking = {name: value for name, value in wanted.items() if _lacks(link.shadow.get(name), value)}
-    groups = {mapping.group_of(name) for name in lacking}
-    held = {
-        name: one.held for name, one in link.shadow.items() if name in view.reads and mapping.group_of(name) in groups
-    }
+    held = {name: one.held for name, one in link.shadow.items() if name in view.reads}
     return Need(Action.UPDATE, lacking, held) if lacking or _lacks_link(entity, peer, mapping) else None
 
 

@@ -123,13 +123,14 @@ def _claim(draft: FieldDraft, group: str) -> Claim:
     seen = {name: draft.observation.fields[name] for name in names if name in draft.observation.fields}
     values = {name: _claimed(draft, name) for name in names}
     is_edited = any(name in draft.shadow and draft.shadow[name].held != value for name, value in seen.items())
-    known = [(name, draft.shadow[name]) for name in names if name in draft.shadow]
+    known = [(draft.fields[name], draft.shadow[name]) for name in names if name in draft.shadow.keys() & draft.fields]
+    told = _told(draft)
     return Claim(
         values=values,
         seen=seen,
         stamp=_stamp(draft, names),
         is_unknown=not is_edited and any(name not in draft.shadow for name in seen),
-        is_concurrent=any(name in draft.fields and draft.fields[name].value != one.sent for name, one in known),
+        is_concurrent=any(field.value != one.sent or _came_back(field, one, told) for field, one in known),
     )
 
 
@@ -151,10 +152,21 @@ def _claimed(draft: FieldDraft, name: str) -> Value:
     return known.sent if known is not None and known.held == value else value
 
 
+def _came_back(field: Field, known: Shadow, told: Instant) -> bool:
+    """Whether the truth went away and came back unseen, after the claim was made (decision 0009)."""
+    return known.seen_at < field.stamp.at and told <= field.stamp.at
+
+
+def _told(draft: FieldDraft) -> Instant:
+    """The peer's own time of the claim, cut from above."""
+    observation = draft.observation
+    return Instant(min(observation.event_at, observation.received_at + draft.mapping.skew_ms))
+
+
 def _stamp(draft: FieldDraft, names: list[str]) -> Stamp:
-    """When the claim was made: the peer's time, cut from above, but later than what it had seen (DESIGN §4.4, §4.5)."""
+    """When the claim was made: the peer's time, but later than what it had seen (DESIGN §4.4, §4.5)."""
     observation, mapping = draft.observation, draft.mapping
-    told = min(observation.event_at, observation.received_at + mapping.skew_ms)
+    told = _told(draft)
     seen = max((draft.shadow[name].seen_at for name in names if name in draft.shadow), default=Instant(-1))
     return Stamp(Instant(max(told, seen + 1)), mapping.precedence_of(observation.peer), observation.event_id)
 

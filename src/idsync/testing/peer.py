@@ -164,11 +164,13 @@ class FakePeer:
         row = self.rows.get((kind, external_id))
         if row is None:
             return None
+        # As a table shows it: the state as it is now. When the row came to it, only the capture can tell.
+        is_table = self.habits.has_origins
         return Image(
             external_id=external_id,
             fields=canonical_fields(kind, row.fields)[0],
-            version=self._version(row.number),
-            at=row.at,
+            version=self._version(len(self.journal) if is_table else row.number),
+            at=self.now() if is_table else row.at,
             link_id=row.link_id,
         )
 
@@ -227,11 +229,17 @@ class FakePeer:
             return WriteResult(entity=write.entity, effect=Effect.ABSENT)
         shown = canonical_fields(write.kind, row.fields)[0]
         link_id = row.link_id or (write.link_id if self.habits.has_links else None)
+        expected = dict.fromkeys(wanted) | self._kept(write.expected)
+        strange = [
+            name
+            for name, value in expected.items()
+            if not (shown.get(name) == value or _is_blank(shown.get(name), value))
+            and (name not in wanted or shown.get(name) != wanted[name])
+        ]
+        if strange:
+            return self._result(write, Effect.DIVERGED, write.external_id)
         if _holds(shown, wanted) and link_id == row.link_id:
             return self._result(write, Effect.UNCHANGED, write.external_id)
-        expected = dict.fromkeys(wanted) | self._kept(write.expected)
-        if not all(shown.get(name) == value or _is_blank(shown.get(name), value) for name, value in expected.items()):
-            return self._result(write, Effect.DIVERGED, write.external_id)
         if self._is_email_taken(write.kind, wanted, write.external_id):
             return WriteResult(entity=write.entity, effect=Effect.REFUSED, error=UNIQUE)
         fields = row.fields | self._formed(wanted)

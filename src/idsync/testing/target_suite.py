@@ -171,6 +171,16 @@ async def what_nobody_reported_is_not_overwritten(rig: TargetRig) -> None:
     assert await rig.count_changes() == before
 
 
+async def what_nobody_reported_of_another_field_is_not_passed_over(rig: TargetRig) -> None:
+    """Where another field is not as expected either, somebody was there whom we have not heard: nothing is written."""
+    image = await _created(rig, 1)
+    await rig.edit(image.external_id, {"picture": "theirs"})
+    before = await rig.count_changes()
+    write = msgspec.structs.replace(update_of(image, {"name": "Ours"}), expected=image.fields)
+    assert _image(await _write(rig, write), Effect.DIVERGED).fields["picture"] == "theirs"
+    assert await rig.count_changes() == before
+
+
 async def what_is_unknown_is_not_overwritten(rig: TargetRig) -> None:
     """A field that nobody expected anything of is only filled, never replaced."""
     image = await _created(rig, 1)

@@ -40,10 +40,13 @@ def test_change_by_a_peer_that_had_seen_the_truth_is_taken_whatever_its_clock_sa
 
 
 def test_stamp_is_later_than_the_truth_that_came_back_to_what_the_peer_holds() -> None:
-    """A→B→A elsewhere, never written to this peer: its edit is later than the second A."""
+    """A→B→A elsewhere, never written to this peer: its later edit is plain, its earlier one is the loser of a race."""
     entity = after(in_step(), said(AUTH, version=2, at=100, name="Bo"), said(AUTH, version=3, at=300, name="Ada"))
-    changed = after(entity, said(APP, version=2, at=-9, received=400, name="Cy"))
-    assert changed.fields["name"].stamp.at == NOW + 301
+    later = merge(entity, said(APP, version=2, at=310, name="Cy"), MAPPING)
+    assert (later.changed, later.conflicts) == (("name",), ())
+    earlier = merge(entity, said(APP, version=2, at=290, received=400, name="Cy"), MAPPING)
+    assert earlier.changed == ()
+    assert [(one.refused, one.kept) for one in earlier.conflicts] == [("Cy", "Ada")]
 
 
 def test_edit_is_later_than_what_its_peer_had_seen_whatever_its_clock_says() -> None:

@@ -5,7 +5,7 @@ import msgspec
 from idsync.model.entity import Action, Intent, LinkState
 from idsync.model.event import Op, Verdict
 from idsync.model.mapping import PeerView
-from idsync.model.values import ExternalId, Instant
+from idsync.model.values import ExternalId, Instant, Value
 from idsync.policy.dispatch import (
     INTENTS_MAX,
     Need,
@@ -29,13 +29,14 @@ from tests.unit.policy.words import (
     announced,
     in_step,
     new,
-    owned_by,
-    ruled,
     said,
     told,
     viewed,
     written,
 )
+
+HELD: dict[str, Value] = {"email": "a@x.io", "email_verified": True, "name": "Ada", "picture": None, "roles": []}
+"""What every peer holds once `in_step` has brought it there."""
 
 
 def test_every_linked_peer_whose_sent_differs_is_concerned() -> None:
@@ -67,19 +68,15 @@ def test_only_what_differs_is_written_and_only_where_it_may_be() -> None:
         return msgspec.structs.replace(view, writes=view.writes - {"name"})
 
     entity = after(in_step(), said(AUTH, version=2, at=10, name="Bo", picture="p1"))
-    assert need_of(entity, APP, MAPPING) == Need(
-        Action.UPDATE, {"name": "Bo", "picture": "p1"}, {"name": "Ada", "picture": None}
-    )
+    assert need_of(entity, APP, MAPPING) == Need(Action.UPDATE, {"name": "Bo", "picture": "p1"}, HELD)
     need = need_of(entity, APP, viewed(MAPPING, APP, nameless))
     assert getattr(need, "fields", {}) == {"picture": "p1"}
 
 
-def test_write_expects_the_whole_group_though_it_carries_what_changed() -> None:
-    """Else a write could mix one writer's half of a pair with another's (DESIGN §4.5)."""
-    mapping = ruled(email=msgspec.structs.replace(owned_by(AUTH), group="mail"))
+def test_write_expects_all_that_is_known_though_it_carries_what_changed() -> None:
+    """Else it could mix two writers' words, and its answer show edits without their time (decision 0009)."""
     entity = after(in_step(), said(AUTH, version=2, at=10, email="b@x.io", email_verified=True))
-    need = need_of(entity, APP, mapping)
-    assert need == Need(Action.UPDATE, {"email": "b@x.io"}, {"email": "a@x.io", "email_verified": True})
+    assert need_of(entity, APP, MAPPING) == Need(Action.UPDATE, {"email": "b@x.io"}, HELD)
 
 
 def test_field_without_a_shadow_is_unknown_and_read_first() -> None:
@@ -93,7 +90,7 @@ def test_field_that_a_look_does_not_show_is_not_there() -> None:
     entity = after(in_step(), said(AUTH, version=2, at=10, ban_reason="spam"))
     entity = after(entity, said(APP, Op.SEEN, version=1, at=20, name="Ada"))
     need = need_of(entity, APP, MAPPING)
-    assert need == Need(Action.UPDATE, {"ban_reason": "spam"}, {"banned": None, "ban_reason": None})
+    assert need == Need(Action.UPDATE, {"ban_reason": "spam"}, {**HELD, "banned": None, "ban_reason": None})
 
 
 def test_field_that_can_be_written_but_never_read_is_written_once() -> None:
@@ -104,7 +101,7 @@ def test_field_that_can_be_written_but_never_read_is_written_once() -> None:
 
     mapping = viewed(MAPPING, APP, blind)
     entity = after(in_step(mapping), said(AUTH, version=2, at=10, ban_reason="spam"), mapping=mapping)
-    assert need_of(entity, APP, mapping) == Need(Action.UPDATE, {"ban_reason": "spam"}, {})
+    assert need_of(entity, APP, mapping) == Need(Action.UPDATE, {"ban_reason": "spam"}, HELD)
     assert need_of(written(entity, APP, mapping), APP, mapping) is None
 
 

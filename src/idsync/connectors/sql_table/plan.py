@@ -166,6 +166,9 @@ class Planner:
         """
         current, _ = fields_of(table, found.row)
         is_back = is_gone(table, found.row)
+        others = {name: value for name, value in write.expected.items() if name in current and name not in write.fields}
+        if not is_back and any(current[name] != _formed(table, name, value) for name, value in others.items()):
+            return self.result(write, table, Effect.DIVERGED, found)
         values: dict[str, SqlValue] = {}
         for column, value in _encoded(write, table).items():
             field = column.field

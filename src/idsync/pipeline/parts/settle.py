@@ -56,6 +56,7 @@ class Settler:
         self._feeds: list[Feed] = []
         self._listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     def attach(self, feed: Feed, on_flushed: Callable[[], None]) -> None:
         """Carry this feed's positions from now on, and call back after each flush."""
@@ -115,11 +116,15 @@ class Settler:
         await wait_for(self._wake, timeout_s)
 
     async def flush(self) -> None:
-        """Write what was collected, now.
+        """Write what was collected, now; one flush at a time, whoever asks.
 
         Raises:
             StoreError: it was not written; the same plan is tried first by the next flush.
         """
+        async with self._turn:
+            await self._flush()
+
+    async def _flush(self) -> None:
         if self._unwritten is None:
             self._unwritten = self._collect()
         if self._unwritten is None:
