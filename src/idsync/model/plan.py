@@ -86,6 +86,8 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     key: str | None = None
     """What it waits for, e.g. `id:auth:user:u_1` or `email:user:a@example.com`."""
+    own_key: str | None = None
+    """The key of the identity that it speaks of: once that is known by other means, there is nothing to wait for."""
     retry_at: Instant | None = None
     attempts: int = 0
 

@@ -192,3 +192,13 @@ async def test_a_peer_that_is_not_synced_links_to_nobody(door: Door) -> None:
     (receipt,) = await door.take(door.seen(PeerName("crm"), "9", Op.CREATED, {"email": "ada@example.com"}))
     assert (receipt.verdict, receipt.reason) == (Verdict.PARKED, "peer_not_synced")
     assert await door.store.find("ada@example.com") == []
+
+
+async def test_arrival_that_waits_for_an_email_is_tried_again_once_its_identity_is_known(door: Door) -> None:
+    """A row took somebody's e-mail and went without a word: what it said meanwhile must not wait for ever."""
+    await door.take(door.seen(AUTH, "u_1", Op.CREATED, {**ADA, "email_verified": False}))
+    (said,) = await door.take(door.seen(APP, "48", Op.CREATED, {**ADA, "email_verified": False}))
+    assert (said.verdict, said.reason) == (Verdict.PARKED, "link_undecided")
+    assert not await door.store.due_waits(door.clock.now(), 9)
+    await door.take(door.seen(APP, "48", Op.ABSENT))
+    assert [one.reason for one in await door.store.due_waits(door.clock.now(), 9)] == ["link_undecided"]

@@ -108,7 +108,8 @@ class Draft:
         else:
             body = msgspec.json.encode(arrival)
             self.inbox.append(_row(arrival, Verdict.PARKED, reason=reason, entity=entity, body=body))
-            self.waits.append(Wait(row=len(self.inbox) - 1, reason=reason, key=key))
+            own_key = _own_key(arrival) if key is not None else None
+            self.waits.append(Wait(row=len(self.inbox) - 1, reason=reason, key=key, own_key=own_key))
             self.known[arrival.peer, arrival.id] = Receipt(arrival.id, Verdict.PARKED, reason)
         return Receipt(arrival.id, Verdict.PARKED, reason, entity.id if entity is not None else None)
 
@@ -217,6 +218,11 @@ class Draft:
     ) -> None:
         for name in self.routes.endpoints_for(event_type):
             self.deliveries.append(LaneRow(self.routes.lane_for(name, subject), subject, version, row, seq))
+
+
+def _own_key(arrival: Arrival) -> str | None:
+    seen = arrival.observation
+    return id_key(seen.peer, seen.kind, seen.external_id) if seen is not None else None
 
 
 def _mail_state(entity: Entity) -> tuple[Value, Value, bool]:

@@ -167,7 +167,15 @@ def _write_waits(db: Db, plan: Plan, seqs: tuple[int, ...]) -> int:
     db.write_many(
         "put_wait",
         [
-            (one.seq if one.row is None else seqs[one.row], one.reason, one.key, one.retry_at, one.attempts, plan.at)
+            (
+                one.seq if one.row is None else seqs[one.row],
+                one.reason,
+                one.key,
+                one.own_key,
+                one.retry_at,
+                one.attempts,
+                plan.at,
+            )
             for one in plan.waits
         ],
     )

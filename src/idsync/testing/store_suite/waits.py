@@ -59,6 +59,19 @@ async def arrival_without_a_time_waits_until_it_is_released(store: Store) -> Non
     assert other not in {one.seq for one in await store.due_waits(LATER, 10)}
 
 
+async def arrival_is_released_when_what_it_speaks_of_is_known(store: Store) -> None:
+    """Also after it was tried again in between: whatever else it waits for, it has its own key for good."""
+    line = await begin(store)
+    plan = Plan(
+        epoch=0, inbox=(_arrival("e1"),), waits=(Wait(row=0, reason="link_undecided", key="email:x", own_key=KEY),)
+    )
+    (seq,) = (await line.commit(plan)).inbox
+    await line.commit(Plan(epoch=0, waits=(Wait(seq=seq, reason="link_undecided", key="email:x"),)))
+    committed = await line.commit(Plan(epoch=0, releases=(KEY,)))
+    assert committed.released == 1
+    assert [one.seq for one in await store.due_waits(AT, 10)] == [seq]
+
+
 async def plan_releases_its_own_waits(store: Store) -> None:
     """What a batch fulfils it fulfils for the events of the same batch: no wait is forgotten between two events."""
     line = await begin(store)
@@ -196,6 +209,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     waiting_arrival_is_given_back_whole_when_its_time_has_come,
     waiting_arrivals_come_oldest_first,
     arrival_without_a_time_waits_until_it_is_released,
+    arrival_is_released_when_what_it_speaks_of_is_known,
     plan_releases_its_own_waits,
     settled_arrival_has_the_verdict_it_earned,
     arrival_that_was_settled_meanwhile_is_not_settled_again,

@@ -86,11 +86,13 @@ CREATE TABLE wait (
   seq INTEGER PRIMARY KEY REFERENCES inbox (seq),
   reason TEXT NOT NULL,
   key TEXT,
+  own_key TEXT,
   retry_at INTEGER,
   attempts INTEGER NOT NULL,
   parked_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX wait_key ON wait (key) WHERE key IS NOT NULL;
+CREATE INDEX wait_own_key ON wait (own_key) WHERE own_key IS NOT NULL;
 CREATE INDEX wait_due ON wait (retry_at, seq) WHERE retry_at IS NOT NULL;
 
 CREATE TABLE reread (
