@@ -219,6 +219,7 @@ class World:
         self._arrive()
         self._sweep()
         for self.rounds in range(ROUNDS_MAX):
+            self.line.look_for_answers()
             self._arrive()
             if not self._write_all():
                 break
