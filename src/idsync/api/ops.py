@@ -40,6 +40,7 @@ METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
     "idsync_webhooks_refused_total": MetricDoc("Webhooks that proved nothing.", ("peer", "reason")),
     "idsync_deliveries_total": MetricDoc("Tries of deliveries.", ("destination", "outcome")),
     "idsync_delivery_seconds": MetricDoc("How long an endpoint took to answer.", ("destination",)),
+    "idsync_flapping_total": MetricDoc("Times an identity began to rest, written again and again.", ("peer",)),
     "idsync_target_pauses_total": MetricDoc("Times a peer could not be written to.", ("destination",)),
     "idsync_poison_total": MetricDoc("Deliveries that failed by a fault of ours.", ("fault",)),
     "idsync_loop_failures_total": MetricDoc("Ticks of a loop that failed.", ("loop",)),

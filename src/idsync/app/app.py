@@ -29,6 +29,7 @@ from idsync.pipeline.parts.routes import Routes, endpoint_name, target_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.reread import Releaser, Rereader
+from idsync.policy.oscillation import OscillationPolicy
 from idsync.ports import Clock, Sender, Store
 from idsync.senders.aiohttp_sender import AiohttpSender
 from idsync.telemetry import Counters, Log
@@ -325,6 +326,7 @@ def _own_targets(app: App, lanes: Sequence[tuple[Lane, int]]) -> None:
                 epoch=app.epoch,
                 limits=_deliver_limits(app.settings),
                 retry=retry_of(app.settings),
+                oscillation=_oscillation_of(app.settings),
             )
             app.own(deliverer, [lane.id for lane, _ in mine])
 
@@ -363,4 +365,13 @@ def _deliver_limits(settings: Settings) -> DeliverLimits:
         page_max=settings.delivery.read_batch_max,
         window_max=settings.delivery.window_max,
         response_bytes_max=settings.delivery.response_bytes_max,
+    )
+
+
+def _oscillation_of(settings: Settings) -> OscillationPolicy:
+    flapping = settings.delivery.flapping
+    return OscillationPolicy(
+        same_max=flapping.same_writes_max,
+        all_max=flapping.all_writes_max,
+        window_ms=round(flapping.window_s * 1000),
     )

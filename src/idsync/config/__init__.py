@@ -4,6 +4,7 @@ from idsync.config.describe import SettingDoc, describe_settings
 from idsync.config.limits import (
     CaptureSettings,
     DeliverySettings,
+    FlappingSettings,
     IngestSettings,
     LimitSettings,
     LogSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "EndpointSettings",
     "EngineSettings",
     "FieldSettings",
+    "FlappingSettings",
     "IngestSettings",
     "KindSettings",
     "LifecycleSettings",

@@ -21,6 +21,30 @@ class RetrySettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 259_200.0
 
 
+class FlappingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When an identity rests at a peer because it is written there again and again (DESIGN §4)."""
+
+    same_writes_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Writes of the very same values within the window: more are a peer that changes them back.",
+        ),
+    ] = 5
+    all_writes_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Writes of any values within the window: more are peers that answer each other.",
+        ),
+    ] = 600
+    window_s: Annotated[
+        float, Meta(ge=0.001, le=3600, description="How long a write counts, and so the longest rest.")
+    ] = 60.0
+
+
 class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A token bucket."""
 
@@ -58,6 +82,10 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=1_048_576, description="How much of an answer's body is kept with the attempt.")
     ] = 4096
     retry: Annotated[RetrySettings, Meta(description="When a failed delivery is tried again.")] = RetrySettings()
+    flapping: Annotated[
+        FlappingSettings,
+        Meta(description="When one identity rests at one peer: parked as `flapping`, no try counted, tried again."),
+    ] = FlappingSettings()
 
 
 class IngestSettings(msgspec.Struct, frozen=True, kw_only=True):

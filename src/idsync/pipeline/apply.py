@@ -1,13 +1,14 @@
 """Deliver to a peer: look, announce, write, confirm (DESIGN §1.4, §5).
 
 A Target delivery is a doorbell: what is written is the entity as it is now, and every delivery of that subject up to
-then is settled with it. The confirmation goes through the same door as everything else a peer says: ingest.
+then is settled with it. The confirmation goes through the same door as everything else a peer says: ingest. What is
+written to one link again and again is parked for a while instead (DESIGN §4).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 import msgspec
@@ -22,6 +23,7 @@ from idsync.model.mapping import Mapping
 from idsync.model.plan import Committed, EntityWrite, Fenced, Keys, Plan, Redo, Reread
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject, subject_of
 from idsync.pipeline.ingest import Submission
+from idsync.pipeline.parts.beats import FLAPPING, Beats
 from idsync.pipeline.parts.bells import UNSETTLED, Bell, Bells
 from idsync.pipeline.parts.feed import DeliverLimits
 from idsync.pipeline.parts.looks import arrival_of, observation_of
@@ -29,6 +31,7 @@ from idsync.pipeline.parts.routes import target_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.dispatch import Need, Unknown, announce, chosen_id, need_of, newest_stamp, withdraw
+from idsync.policy.oscillation import OscillationPolicy
 from idsync.policy.retry import RetryPolicy
 from idsync.ports import Clock, Store, Target, Write
 from idsync.telemetry import Counters, Log
@@ -49,7 +52,19 @@ class _Job:
     """One write that is announced: what the entity was, and what is asked of the peer."""
 
     entity: Entity
+    intent: Intent
     write: Write
+
+
+@dataclass(slots=True)
+class _Round:
+    """What becomes of the subjects of one batch."""
+
+    jobs: list[_Job] = field(default_factory=list)
+    done: dict[Subject, Outcome] = field(default_factory=dict)
+    unknown: list[tuple[Entity, Unknown]] = field(default_factory=list)
+    resting: dict[Subject, Instant] = field(default_factory=dict)
+    """Until when each is not to be written."""
 
 
 class TargetDeliverer:
@@ -71,6 +86,7 @@ class TargetDeliverer:
         epoch: int,
         limits: DeliverLimits,
         retry: RetryPolicy,
+        oscillation: OscillationPolicy,
     ) -> None:
         """Wire it; `start` loads what was parked."""
         self.peer = peer
@@ -94,6 +110,7 @@ class TargetDeliverer:
             limits=limits,
             retry=retry,
         )
+        self._beats = Beats(oscillation)
         self._paused_until: Instant = Instant(0)
         self._pause_s = 0.0
         self._wake = asyncio.Event()
@@ -139,43 +156,73 @@ class TargetDeliverer:
 
     async def _apply(self, batch: dict[Subject, Bell]) -> None:
         """The straight run: look up, announce, write, confirm, settle."""
-        jobs, done, unknown = await self._announce(batch)
+        found = await self._announce(batch)
+        jobs = found.jobs
         crash.point("intent.written")
         results = await self._write(jobs)
+        self._remember(jobs, results)
         await self._withdraw(jobs, results)
-        await self._confirm(jobs, results, unknown)
+        await self._confirm(jobs, results, found.unknown)
         self._pause_s = 0.0
-        for subject, outcome in done.items():
+        for subject, outcome in found.done.items():
             self._bells.settle(subject, batch[subject], outcome)
+        for subject, until in found.resting.items():
+            self._rest(subject, batch[subject], until)
         for job, result in zip(jobs, results, strict=True):
             subject = subject_of(job.entity.kind, job.entity.id)
             outcome = _outcome_of(job, result)
             error = result.error or (result.effect.value if outcome in UNSETTLED else None)
             self._bells.settle(subject, batch[subject], outcome, error, result.retry_after_s)
 
-    async def _announce(
-        self, batch: dict[Subject, Bell]
-    ) -> tuple[list[_Job], dict[Subject, Outcome], list[tuple[Entity, Unknown]]]:
+    async def _announce(self, batch: dict[Subject, Bell]) -> _Round:
         """Commit the intents of all writes that are needed, so that their echoes are known whatever happens next."""
         wanted = {EntityId(subject.partition("/")[2]): subject for subject in batch}
         for _ in range(PASSES_MAX):
-            found = (await self._store.load(Keys(entities=frozenset(wanted)))).entities
-            jobs, unknown = [], []
-            done: dict[Subject, Outcome] = {}
+            entities = (await self._store.load(Keys(entities=frozenset(wanted)))).entities
+            found, now = _Round(), self._clock.now()
             for entity_id, subject in wanted.items():
-                entity = found.get(entity_id)
-                mapping = self._mappings.get(entity.kind) if entity is not None else None
-                need = need_of(entity, self.peer, mapping) if entity is not None and mapping is not None else None
-                if isinstance(need, Need) and entity is not None and mapping is not None:
-                    jobs.append(self._job(entity, need, mapping))
-                    continue
-                if isinstance(need, Unknown) and entity is not None:
-                    unknown.append((entity, need))
-                done[subject] = Outcome.UNCHANGED if need is None else Outcome.SUPERSEDED
+                self._judge(found, subject, entities.get(entity_id), now)
             crash.point("intent.before_commit")
-            if not jobs or await self._commit([EntityWrite(job.entity, job.entity.rev - 1) for job in jobs]):
-                return jobs, done, unknown
+            writes = [EntityWrite(job.entity, job.entity.rev - 1) for job in found.jobs]
+            if not writes or await self._commit(writes):
+                return found
         raise StoreError(f"peer {self.peer}: {len(batch)} identities kept moving while their writes were announced")
+
+    def _judge(self, found: _Round, subject: Subject, entity: Entity | None, now: Instant) -> None:
+        """Say what is to be done for one subject: write it, let it rest, have it read, or nothing."""
+        mapping = self._mappings.get(entity.kind) if entity is not None else None
+        need = need_of(entity, self.peer, mapping) if entity is not None and mapping is not None else None
+        if isinstance(need, Need) and entity is not None and mapping is not None:
+            job = self._job(entity, need, mapping)
+            until = self._beats.rests_until(entity.id, job.intent, now)
+            if until is None:
+                found.jobs.append(job)
+            else:
+                found.resting[subject] = until
+            return
+        if isinstance(need, Unknown) and entity is not None:
+            found.unknown.append((entity, need))
+        found.done[subject] = Outcome.UNCHANGED if need is None else Outcome.SUPERSEDED
+
+    def _remember(self, jobs: list[_Job], results: Sequence[WriteResult]) -> None:
+        """Count what was carried out, so that what is written again and again is seen."""
+        written = [
+            (job.entity.id, job.intent)
+            for job, result in zip(jobs, results, strict=True)
+            if result.effect is Effect.WRITTEN
+        ]
+        self._beats.remember(written, self._clock.now())
+
+    def _rest(self, subject: Subject, bell: Bell, until: Instant) -> None:
+        """Leave a subject alone for a while: it was written so often of late that somebody must change it back."""
+        if self._bells.rest(subject, bell, FLAPPING, until):
+            self._counters.add("idsync_flapping_total", self.peer)
+            self._log.warn(
+                "an identity is written again and again; it rests",
+                peer=self.peer,
+                entity=subject.partition("/")[2],
+                retry_in_s=(until - self._clock.now()) / 1000,
+            )
 
     async def _commit(self, writes: Sequence[EntityWrite]) -> bool:
         """Commit intents that were opened or closed; False: some entity moved since it was read."""
@@ -214,7 +261,7 @@ class TargetDeliverer:
             fields=need.fields,
             expected=need.expected,
         )
-        return _Job(announce(entity, self.peer, intent), write)
+        return _Job(announce(entity, self.peer, intent), intent, write)
 
     async def _write(self, jobs: list[_Job]) -> Sequence[WriteResult]:
         return await self._target.write([job.write for job in jobs]) if jobs else []

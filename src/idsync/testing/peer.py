@@ -20,7 +20,7 @@ from idsync.errors import PeerError
 from idsync.model.delivery import Effect, Image, WriteResult
 from idsync.model.entity import Action
 from idsync.model.event import Observation, Op, Version
-from idsync.model.values import ExternalId, Instant, PeerName, Value
+from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Value
 from idsync.policy.canonical import canonical_fields
 from idsync.ports import Write
 
@@ -115,6 +115,9 @@ class FakePeer:
         self.generation = 1
         self._ids = 0
         self._done: dict[str, ExternalId] = {}
+        """Intent → the identity that its create made."""
+        self._made: dict[EntityId, ExternalId] = {}
+        """Entity → the identity that its last create made: the receipts of a table."""
         self._moving: frozenset[ExternalId | None] = frozenset()
         self.moved = asyncio.Event()
         """Set whenever something was captured."""
@@ -207,7 +210,8 @@ class FakePeer:
             row = self.rows.get((write.kind, found))
             if row is None:
                 return WriteResult(entity=write.entity, effect=Effect.ABSENT)
-            is_named = found == write.external_id or (write.link_id is not None and row.link_id == write.link_id)
+            is_known = found in {write.external_id, self._made.get(write.entity)}
+            is_named = is_known or (write.link_id is not None and row.link_id == write.link_id)
             shown = canonical_fields(write.kind, row.fields)[0]
             is_ours = write.intent in self._done or (is_named and _holds(shown, wanted))
             return self._result(write, Effect.UNCHANGED if is_ours else Effect.DIVERGED, found)
@@ -219,7 +223,7 @@ class FakePeer:
             Op.CREATED, write.kind, chosen, self._blank() | self._formed(wanted), intent=write.intent, link_id=link_id
         )
         if self.habits.has_origins:
-            self._done[write.intent] = chosen
+            self._done[write.intent] = self._made[write.entity] = chosen
         return self._result(write, Effect.WRITTEN, chosen)
 
     def _apply_update(self, write: Write) -> WriteResult:
@@ -247,15 +251,16 @@ class FakePeer:
         return self._result(write, Effect.WRITTEN, write.external_id)
 
     def _find(self, write: Write) -> ExternalId | None:
-        """The identity that a create would make a second time: ours by intent, id or link, else anybody's by e-mail."""
+        """Whom a create would make a second time: ours by receipt, id or link, else anybody by e-mail."""
         if write.intent in self._done:
             return self._done[write.intent]
+        made = self._made.get(write.entity)
         email = self.formed(write.fields.get("email"))
         is_by_email = email is not None and not self.habits.has_origins
         for (kind, external_id), row in self.rows.items():
             is_linked = write.link_id is not None and row.link_id == write.link_id
             is_same_email = is_by_email and row.fields.get("email") == email
-            if kind == write.kind and (external_id == write.external_id or is_linked or is_same_email):
+            if kind == write.kind and (external_id in {write.external_id, made} or is_linked or is_same_email):
                 return external_id
         return None
 

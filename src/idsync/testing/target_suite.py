@@ -296,6 +296,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     an_update_that_is_repeated_writes_nothing,
     what_is_held_already_is_not_written,
     what_nobody_reported_is_not_overwritten,
+    what_nobody_reported_of_another_field_is_not_passed_over,
     what_is_unknown_is_not_overwritten,
     who_is_not_there_is_not_made_by_an_update,
     one_that_is_refused_leaves_the_others_alone,

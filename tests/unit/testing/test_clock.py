@@ -55,6 +55,31 @@ async def test_sleeper_that_sleeps_again_is_woken_again_within_one_step() -> Non
     assert len(turns) == 3
 
 
+async def test_leap_wakes_whoever_was_due_late_and_once() -> None:
+    """A machine that slept makes up for nothing: a loop runs one turn, and everybody sees the time after the leap."""
+    clock, turns, woken = FakeClock(), [], []
+
+    async def loop() -> None:
+        while True:
+            await clock.sleep(1.0)
+            turns.append(clock.monotonic())
+
+    async def sleep(delay_s: float) -> None:
+        await clock.sleep(delay_s)
+        woken.append((delay_s, clock.monotonic(), clock.now()))
+
+    tasks = [asyncio.create_task(loop()), *(asyncio.create_task(sleep(delay_s)) for delay_s in (3.0, 2.0, 10.0))]
+    await clock.wait_for_sleepers(4)
+    await clock.leap(5.0)
+    assert turns == [5.0]
+    assert woken == [(2.0, 5.0, START + 5_000), (3.0, 5.0, START + 5_000)]
+    await clock.advance(1.0)
+    assert turns == [5.0, 6.0]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_sleep_of_nothing_only_yields() -> None:
     """Nobody has to advance time for it."""
     await FakeClock().sleep(0)
@@ -67,6 +92,7 @@ async def test_wall_clock_may_be_set_without_waking_anybody() -> None:
     task = asyncio.create_task(clock.sleep(10))
     await clock.settle()
     clock.step(3_600)
+    await clock.settle()
     assert (clock.now(), clock.monotonic(), task.done()) == (START + 3_600_000, 0.0, False)
     await clock.advance(10)
     assert task.done()
@@ -80,6 +106,17 @@ def test_ids_are_version_seven_unique_and_in_order() -> None:
     assert ids == sorted(set(ids))
     assert {uuid.UUID(one).version for one in ids} == {7}
     assert {uuid.UUID(one).variant for one in ids} == {uuid.RFC_4122}
+
+
+async def test_ids_sort_by_the_time_of_their_making() -> None:
+    """Whatever else the clock was asked for in between."""
+    clock, ids = FakeClock(), []
+    for delay_s in (0.0, 0.001, 0.0, 3_600.0):
+        await clock.advance(delay_s)
+        clock.spread()
+        ids.append(clock.new_id())
+    assert ids == sorted(set(ids))
+    assert [uuid.UUID(one).int >> 80 for one in ids] == [START, START + 1, START + 1, START + 3_600_001]
 
 
 def test_spread_is_uniform_between_minus_one_and_one() -> None:

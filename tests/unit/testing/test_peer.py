@@ -1,4 +1,4 @@
-"""The fake peer keeps the contract of every Target, and has the faults that real peers have."""
+"""The fake peer has the habits and the faults that real peers have."""
 
 import msgspec
 import pytest
@@ -9,45 +9,9 @@ from idsync.model.entity import Action
 from idsync.model.event import Op
 from idsync.model.plan import Position
 from idsync.model.values import EntityId, ExternalId, Value
-from idsync.ports import Reader, Rewound, Source, SourceBatch, Target, Write
-from idsync.testing.clock import FakeClock
-from idsync.testing.halves import FakeReader, FakeSource, FakeTarget
+from idsync.ports import Rewound, SourceBatch, Write
 from idsync.testing.peer import FakePeer, Form, Habits
-from idsync.testing.target_suite import CHECKS, Check
-
-
-class Rig:
-    """A fake peer with the hands of its users."""
-
-    def __init__(self, habits: Habits | None = None) -> None:
-        fields = frozenset({"email", "name", "picture"})
-        habits = habits if habits is not None else Habits(fields=fields, is_email_unique=True)
-        self.peer = FakePeer("app", FakeClock().now, habits)
-        self.target: Target = FakeTarget(self.peer)
-        self.reader: Reader = FakeReader(self.peer)
-        self.source: Source = FakeSource(self.peer)
-
-    async def create(self, fields: dict[str, Value]) -> ExternalId:
-        """Make a user."""
-        return self.peer.create("user", fields)
-
-    async def edit(self, external_id: ExternalId, fields: dict[str, Value]) -> None:
-        """Change a user."""
-        self.peer.edit("user", external_id, fields)
-
-    async def count_changes(self) -> int:
-        """Count what was journaled."""
-        return len(self.peer.journal)
-
-    async def set_away(self, *, is_away: bool) -> None:
-        """Leave, or come back."""
-        self.peer.is_away = is_away
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-async def test_fake_peer_keeps_the_contract_of_every_target(check: Check) -> None:
-    """A fake that real Targets would not agree with proves nothing."""
-    await check(Rig())
+from tests.unit.testing.rig import Rig
 
 
 def update(peer: FakePeer, external_id: ExternalId, **fields: Value) -> Write:

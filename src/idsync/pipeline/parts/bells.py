@@ -103,24 +103,43 @@ class Bells:
         retry_after_s: float | None = None,
     ) -> None:
         """Record what became of a subject: for every delivery that rang for it, and for the row it was parked as."""
-        parked = self._parked.pop(subject, None)
+        parked, item = self._take_newest(subject, bell)
         self._counters.add("idsync_deliveries_total", f"{self.name}:{outcome}")
+        if item is None:
+            return
+        number = (parked.attempts if parked is not None else 0) + 1
+        attempt = self._attempt(item, outcome, number, error)
+        if outcome in UNSETTLED:
+            row = self._waiting(item, parked, number, error or outcome, retry_after_s)
+            self._settler.record(attempt, parked=row)
+            if row.state is ParkedState.PARKED:
+                self._keep(row)
+        else:
+            self._settler.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
+
+    def rest(self, subject: Subject, bell: Bell, reason: str, until: Instant) -> bool:
+        """Park a subject untried until a moment; say whether it did not rest for that reason already.
+
+        A rest is no attempt, and tries are counted anew after it: it must not bring a subject nearer to its death.
+        """
+        parked, item = self._take_newest(subject, bell)
+        if item is None:
+            return False
+        row = self._parked_row(item, parked, attempts=0, reason=reason, retry_at=until)
+        self._settler.park(row)
+        self._keep(row)
+        return parked is None or parked.reason != reason
+
+    def _take_newest(self, subject: Subject, bell: Bell) -> tuple[Parked | None, Delivery | Parked | None]:
+        """Take a subject's parked row, and the newest of everything that waits for it; the others are superseded."""
+        parked = self._parked.pop(subject, None)
         for delivery in bell:
             self._feed.settle(delivery.lane, delivery.id)
         rung: list[Delivery | Parked] = [*([parked] if parked is not None else []), *bell]
         for item in rung[:-1]:
             superseded = self._attempt(item, Outcome.SUPERSEDED, 0, None)
             self._settler.record(superseded, unparked=item.id if isinstance(item, Parked) else None)
-        for item in rung[-1:]:
-            number = (parked.attempts if parked is not None else 0) + 1
-            attempt = self._attempt(item, outcome, number, error)
-            if outcome in UNSETTLED:
-                row = self._waiting(item, parked, number, error or outcome, retry_after_s)
-                self._settler.record(attempt, parked=row)
-                if row.state is ParkedState.PARKED:
-                    self._keep(row)
-            else:
-                self._settler.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
+        return parked, rung[-1] if rung else None
 
     def requeue(self, row: Parked) -> None:
         """Carry out an operator's command: try a dead row's subject again."""
@@ -144,9 +163,19 @@ class Bells:
     def _waiting(
         self, item: Delivery | Parked, parked: Parked | None, number: int, reason: str, retry_after_s: float | None
     ) -> Parked:
+        """Park what failed until its next try; for ever after the last one."""
+        row = self._parked_row(item, parked, attempts=number, reason=reason, retry_at=None)
         now = self._clock.now()
-        first_at = parked.first_at if parked is not None else now
-        delay_s = next_delay_s(self._retry, number, (now - first_at) / 1000, self._clock.spread(), retry_after_s)
+        delay_s = next_delay_s(self._retry, number, (now - row.first_at) / 1000, self._clock.spread(), retry_after_s)
+        if delay_s is None:
+            return msgspec.structs.replace(row, state=ParkedState.DEAD)
+        return msgspec.structs.replace(row, retry_at=Instant(now + round(delay_s * 1000)))
+
+    def _parked_row(
+        self, item: Delivery | Parked, parked: Parked | None, *, attempts: int, reason: str, retry_at: Instant | None
+    ) -> Parked:
+        now = self._clock.now()
+        was_tried = parked is not None and parked.attempts > 0
         return Parked(
             id=item.id,
             destination=self.name,
@@ -158,11 +187,11 @@ class Bells:
             event_type=item.event_type,
             body=b"",
             reason=reason,
-            attempts=number,
-            retry_at=None if delay_s is None else Instant(now + round(delay_s * 1000)),
-            state=ParkedState.DEAD if delay_s is None else ParkedState.PARKED,
+            attempts=attempts,
+            retry_at=retry_at,
+            state=ParkedState.PARKED,
             parked_at=parked.parked_at if parked is not None else now,
-            first_at=first_at,
+            first_at=parked.first_at if was_tried and parked is not None else now,
             trace=item.trace,
         )
 
