@@ -6,12 +6,15 @@ IdsyncError
 │   ├── StoreLocked      another process owns the file
 │   ├── StoreVersion     the file was written by a newer idsync
 │   ├── StoreFenced      another process took over; this one must stop
+│   ├── LeaseLost        another process took what one part works on; that part must stop
 │   ├── StoreBusy        a bounded queue is full; the caller should answer 429 or wait
 │   └── DataRefused      the database refuses these rows for what they hold; the batch is halved to find which
 └── PeerError            a peer cannot be used now; the work is tried again later
     ├── CaptureMissing   the peer's capture triggers are not installed, or are of another version
     └── SchemaMismatch   a configured table or column does not exist at the peer
 """
+
+from collections.abc import Iterable
 
 
 class IdsyncError(Exception):
@@ -48,6 +51,14 @@ class StoreFenced(StoreError):
 
     def __init__(self) -> None:
         super().__init__("another process took over this store; this one must stop")
+
+
+class LeaseLost(StoreError):
+    """Another process took what one part of this one works on: nothing was written, and that part must stop."""
+
+    def __init__(self, leases: Iterable[str]) -> None:
+        super().__init__(f"another process took over {', '.join(sorted(leases))}")
+        self.leases = frozenset(leases)
 
 
 class StoreBusy(StoreError):

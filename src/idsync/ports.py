@@ -1,6 +1,6 @@
 """What the line needs from outside, as Protocols. No transaction crosses a port (DESIGN §3).
 
-A Store is `Inbox`, `Directory`, `Lanes` and `Registry`; every one of them passes `idsync.testing.store_suite`.
+A Store is `Inbox`, `Directory`, `Lanes`, `Cluster` and `Registry`; every one passes `idsync.testing.store_suite`.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Image, Parked, ParkedState, WriteResult
+from idsync.model.delivery import Attempt, Image, Parked, ParkedState, Place, WriteResult
 from idsync.model.destination import Destination, Lane
 from idsync.model.entity import Action, Conflict, Entity
 from idsync.model.event import Observation
@@ -148,6 +148,7 @@ class ParkedFilter(msgspec.Struct, frozen=True, kw_only=True):
     destination: str | None = None
     subject: Subject | None = None
     state: ParkedState | None = None
+    lanes: frozenset[int] | None = None
     after: int = 0
     """Only rows whose id is higher."""
 
@@ -155,12 +156,12 @@ class ParkedFilter(msgspec.Struct, frozen=True, kw_only=True):
 class Lanes(Protocol):
     """The queue: append-only lanes, the parked rows beside them, the attempts behind them."""
 
-    async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, int]]:
-        """Make sure that every destination has its lanes; return all open lanes with the position of each."""
+    async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, Place]]:
+        """Make sure that every destination has its lanes; return all open lanes with the place reached in each."""
         ...
 
     async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
-        """Deliveries past the cursors, at most `limit` for each lane, bodies decrypted."""
+        """Deliveries past the cursors that have their place, at most `limit` for each lane, bodies decrypted."""
         ...
 
     async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:
@@ -188,6 +189,46 @@ class Lanes(Protocol):
         ...
 
 
+class Cluster(Protocol):
+    """What several processes on one store need of it: who does what, in which order, and when there is news.
+
+    A lease is a name that one holder has for a time by the store's own clock: `lane:7`, `source:auth`, `worker:…`.
+    """
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether only this process ever commits: then it may hand on from memory what it has just committed."""
+        ...
+
+    async def lease(self, holder: str, wanted: Sequence[str], ttl_s: float) -> dict[str, int]:
+        """Keep what is ours for `ttl_s` seconds from now, take what is free or over; return ours with its epoch.
+
+        A lease that its holder keeps in time keeps its epoch; one that is taken gets a new, higher one. What was ours
+        and is over is taken like any other. Every plan whose `fences` name an older epoch of it is fenced.
+        """
+        ...
+
+    async def release(self, holder: str, names: Sequence[str]) -> None:
+        """Give back what is ours, so that others need not wait; what is not ours is left alone."""
+        ...
+
+    async def holders(self, prefix: str) -> dict[str, str]:
+        """Who has which lease whose name begins so, of those that are not over: name → holder."""
+        ...
+
+    async def tick(self, epoch: int) -> bool:
+        """Give every delivery committed since the last tick its place; say whether there were any.
+
+        Args:
+            epoch: that of the lease `tick`; where somebody else has it by now nothing is done.
+        """
+        ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when another process may have committed something, at the latest after `timeout_s` seconds."""
+        ...
+
+
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of the store at one moment."""
 
@@ -207,7 +248,7 @@ class Registry(Protocol):
     """What the service knows of itself: epochs, positions, secrets, keys."""
 
     async def start(self) -> int:
-        """Begin a new epoch and return it; every plan of an older epoch is fenced from now on."""
+        """Begin a new epoch for this process and return it; where it is alone, all older plans and leases end."""
         ...
 
     async def position(self, peer: PeerName) -> Position | None:
@@ -235,7 +276,7 @@ class Registry(Protocol):
         ...
 
 
-class Store(Inbox, Directory, Lanes, Registry, Protocol):
+class Store(Inbox, Directory, Lanes, Cluster, Registry, Protocol):
     """The one truth."""
 
 

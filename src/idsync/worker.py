@@ -5,11 +5,13 @@ tried again after a pause; a fenced store ends the process, because somebody els
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
-from idsync.app import App, LoopHealth, Part
-from idsync.errors import StoreFenced
+from idsync.app import App, Duties, Duty, LoopHealth, Part
+from idsync.errors import ConfigError, LeaseLost, StoreError, StoreFenced
+from idsync.pipeline.deliver import EndpointDeliverer
+from idsync.pipeline.ownership import Ownership
 from idsync.ports import Clock
 from idsync.telemetry import Counters, Log
 
@@ -17,18 +19,30 @@ PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
 STUCK_AFTER_S = 60.0
 """A tick that takes longer than this counts as dead: `/healthz` fails, so that somebody restarts the process."""
+DRAIN_PAUSE_S = 0.02
+Task = asyncio.Task[None]
 
 
 class Loop:
     """Runs one part for ever."""
 
-    def __init__(self, name: str, part: Part, *, clock: Clock, counters: Counters, log: Log) -> None:
+    def __init__(  # the worker names each part once
+        self,
+        name: str,
+        part: Part,
+        *,
+        clock: Clock,
+        counters: Counters,
+        log: Log,
+        on_lost: Callable[[], None],
+    ) -> None:
         """Wire it; `run` is the loop."""
         self.name = name
         self._part = part
         self._clock = clock
         self._counters = counters
         self._log = log
+        self._on_lost = on_lost
         self._began_at: float | None = None
         self._fault = ""
         self._is_running = False
@@ -38,6 +52,7 @@ class Loop:
 
         Raises:
             StoreFenced: another process owns the store; the whole process must stop.
+            LeaseLost: another process has this duty now.
         """
         pause_s = PAUSE_FIRST_S
         self._is_running = True
@@ -53,6 +68,10 @@ class Loop:
                     else:
                         await asyncio.sleep(0)  # others get a turn, however busy this part is
                 except StoreFenced:
+                    raise
+                except LeaseLost as error:
+                    self._log.warn("another process took over; this part ends", loop=self.name, why=str(error))
+                    self._on_lost()
                     raise
                 except Exception as error:
                     self._began_at = None
@@ -74,32 +93,73 @@ class Loop:
         return LoopHealth(self.name, is_alive=True, detail=self._fault)
 
 
-class Worker:
-    """Every loop of one App, and the order in which they stop."""
+class Crew:
+    """The tasks of one duty: its loop and its senders."""
 
-    def __init__(self, app: App) -> None:
-        """Wire one loop for each part of the app."""
+    def __init__(self, duty: Duty, loop: Loop, start: Callable[[Coroutine[None, None, None], str], Task]) -> None:
+        """Start them."""
+        self.duty = duty
+        self.loop = loop
+        self._loop_task = start(loop.run(), loop.name)
+        deliverer = duty.deliverer
+        self._endpoint = deliverer if isinstance(deliverer, EndpointDeliverer) else None
+        self._senders = [start(self._endpoint.run_sender(), duty.name) for _ in range(duty.senders) if self._endpoint]
+
+    async def rest(self, clock: Clock, grace_s: float) -> None:
+        """Begin nothing more, and let what is being sent end, `grace_s` seconds at most."""
+        self._loop_task.cancel()
+        await asyncio.gather(self._loop_task, return_exceptions=True)
+        if self._endpoint is not None:
+            self._endpoint.drain()
+            ends_at = clock.monotonic() + grace_s
+            while self._endpoint.sending and clock.monotonic() < ends_at:
+                await clock.sleep(DRAIN_PAUSE_S)
+        for task in self._senders:
+            task.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+
+
+class Worker:
+    """Every loop of one App: those that each process has, and its duties as they come and go."""
+
+    def __init__(self, app: App, *, has_duties: bool = True) -> None:
+        """Wire one loop for each part of the app; without duties it only takes in what comes.
+
+        Raises:
+            ConfigError: nobody else can do them: one process has this store for itself.
+        """
+        if not has_duties and app.store.has_one_writer:
+            raise ConfigError(
+                "store.url: one process has this store for itself; run `idsync up`, which does everything"
+            )
         self.app = app
-        self._loops = [
-            Loop(name, part, clock=app.clock, counters=app.counters, log=app.log) for name, part in app.parts()
-        ]
-        self._tasks: list[asyncio.Task[None]] = []
-        self._senders: list[asyncio.Task[None]] = []
+        self._has_duties = has_duties
+        self._duties = Duties(app)
+        self.ownership = Ownership(
+            self._duties.leases,
+            store=app.store,
+            clock=app.clock,
+            counters=app.counters,
+            log=app.log,
+            ttl_s=app.settings.delivery.lease_s,
+            align=self._align,
+        )
+        parts = [*app.parts(), ("ownership", self.ownership)] if has_duties else app.parts()
+        self._loops = [self._loop(name, part) for name, part in parts]
+        self._crews: dict[str, Crew] = {}
+        self._tasks: list[Task] = []
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         app.health = self.health
 
     def health(self) -> Sequence[LoopHealth]:
         """Every loop's state."""
-        return [loop.health() for loop in self._loops]
+        return [loop.health() for loop in [*self._loops, *(crew.loop for crew in self._crews.values())]]
 
     async def start(self) -> None:
-        """Load what is parked, then start every loop and every sender."""
-        await self.app.start()
-        self._tasks = [asyncio.create_task(loop.run(), name=loop.name) for loop in self._loops]
-        for deliverer in self.app.endpoints.values():
-            self._senders += [
-                asyncio.create_task(deliverer.run_sender(), name=deliverer.name)
-                for _ in range(deliverer.endpoint.concurrency)
-            ]
+        """Start the loops of every process, then take duties."""
+        self._tasks = [self._start(loop.run(), loop.name) for loop in self._loops]
+        if self._has_duties:
+            await self.ownership.start()
 
     async def watch(self) -> None:
         """Return when some task ended that must not: the process is then to stop.
@@ -107,20 +167,58 @@ class Worker:
         Raises:
             StoreFenced: another process took over.
         """
-        tasks = [*self._tasks, *self._senders]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.shield(self._failure)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop taking in, let what is being sent finish, write what became of it, close the store."""
+        """Stop taking in, let what is being sent finish, write what became of it, hand over, close the store."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.app.finish(grace_s)
-        for task in self._senders:
-            task.cancel()
-        await asyncio.gather(*self._senders, return_exceptions=True)
-        with suppress(StoreFenced):
-            await self.app.settler.flush()
+        with suppress(StoreError):
+            await self._end(list(self._crews), grace_s)
+        with suppress(StoreError):
+            await self.ownership.stop()
         await self.app.close()
+
+    async def _align(self) -> None:
+        """Stop the duties that went, then begin those that came."""
+        tenures = self.ownership.tenures
+        gone = [name for name, crew in self._crews.items() if tenures.get(name) is not crew.duty.tenure]
+        await self._end(gone, self.app.settings.delivery.lease_s / 2)
+        for name, tenure in tenures.items():
+            if name not in self._crews:
+                duty = await self._duties.begin(name, tenure)
+                self._crews[name] = Crew(duty, self._loop(name, duty.part), self._start)
+
+    async def _end(self, names: Sequence[str], grace_s: float) -> None:
+        """End some duties together; what they did is written before anybody else can go on with it."""
+        crews = [self._crews.pop(name) for name in names]
+        await asyncio.gather(*(crew.rest(self.app.clock, grace_s) for crew in crews))
+        try:
+            await self.app.settler.flush()
+        finally:
+            for crew in crews:
+                self._duties.end(crew.duty)
+
+    def _loop(self, name: str, part: Part) -> Loop:
+        app = self.app
+        return Loop(name, part, clock=app.clock, counters=app.counters, log=app.log, on_lost=self._look_again)
+
+    def _look_again(self) -> None:
+        self.ownership.ring()
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> Task:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._note_end)
+        return task
+
+    def _note_end(self, task: Task) -> None:
+        """A task that ends by itself ends the process, unless its duty was taken by another one."""
+        if task.cancelled() or self._failure.done():
+            return
+        error = task.exception()
+        if isinstance(error, LeaseLost):
+            return
+        if error is not None:
+            self._failure.set_exception(error)
+            self._failure.exception()  # known: whoever watches raises it

@@ -44,8 +44,11 @@ class SqliteRig:
             shutil.copyfile(f"{self.path}{suffix}", f"{copy}{suffix}")
         return await self._open(copy)
 
-    def read_at_rest(self) -> bytes:
+    async def read_at_rest(self) -> bytes:
         """The database and its log."""
+        return self._read_files()
+
+    def _read_files(self) -> bytes:
         return b"".join(Path(f"{self.path}{suffix}").read_bytes() for suffix in ("", "-wal"))
 
     async def _open(self, path: Path) -> SqliteStore:

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from idsync.app import App, SystemClock, capture_peers, open_app
+from idsync.app.peers import Peer
 from idsync.config import parse_settings
 from idsync.testing.sqlite_app import SqliteApp
 from idsync.worker import Worker
@@ -56,6 +58,15 @@ def app(tmp_path: Path) -> Iterator[SqliteApp]:
         yield opened
 
 
+class Mute(Peer, frozen=True, kw_only=True):
+    """A peer whose outbox nobody reads."""
+
+    @property
+    def source(self) -> None:
+        """Nothing to be read."""
+        return
+
+
 @pytest.fixture
 def running(tmp_path: Path, auth: SqliteApp, app: SqliteApp) -> Running:
     """Run the line, as often as a test likes; `deaf_to` names peers whose outboxes are not read."""
@@ -67,7 +78,9 @@ def running(tmp_path: Path, auth: SqliteApp, app: SqliteApp) -> Running:
             await peer.install()
             await peer.close()
         line = await open_app(settings)
-        line.relays = [relay for relay in line.relays if relay.peer not in deaf_to]
+        line.peers = {
+            name: Mute(**msgspec.structs.asdict(peer)) if name in deaf_to else peer for name, peer in line.peers.items()
+        }
         worker = Worker(line)
         await worker.start()
         try:

@@ -54,9 +54,22 @@ from idsync.api.views import (
 from idsync.errors import DataRefused, StoreBusy, StoreError
 
 COMMAND_BYTES_MAX: Final = 65_536
+PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 FRAMES_SHOWN: Final = 3
 RETRY_AFTER_1_S: Final = ((b"retry-after", b"1"),)
 _STATUS_TEXT: Final = {status.value: str(status.value) for status in HTTPStatus}
+
+
+def build_probes(service: Service, keys: ApiKeys) -> Asgi:
+    """Build the callable of a process that takes no requests: whether it is alive and ready, and what it counts."""
+    operations = [one for one in _operations_of_ops() if one.path in PROBES]
+    router = build_router(Edge(service), keys, operations)
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await router(scope, receive, send)
+
+    return app
 
 
 def build_asgi(service: Service, keys: ApiKeys) -> Asgi:
@@ -64,7 +77,7 @@ def build_asgi(service: Service, keys: ApiKeys) -> Asgi:
     edge = Edge(service)
     publisher = Publisher(service, keys)
     receiver = Receiver(service)
-    router = build_router(edge, keys)
+    router = build_router(edge, keys, build_operations())
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,9 +93,9 @@ def build_asgi(service: Service, keys: ApiKeys) -> Asgi:
     return app
 
 
-def build_router(edge: "Edge", keys: ApiKeys) -> Router:
-    """Route every path of the table but the hot ones."""
-    routes = [Route(path, Resource(edge, keys, found)) for path, found in _by_path(build_operations()).items()]
+def build_router(edge: "Edge", keys: ApiKeys, operations: Sequence[Operation]) -> Router:
+    """Route every path of a table but the hot ones."""
+    routes = [Route(path, Resource(edge, keys, found)) for path, found in _by_path(operations).items()]
 
     async def nowhere(scope: Message, _: Receive, send: Send) -> None:
         await edge.answer(scope, send, Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is."))

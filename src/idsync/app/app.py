@@ -1,39 +1,31 @@
 """The App: every part of the line, wired to each other, not running yet."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from idsync.app.clock import SystemClock
-from idsync.app.endpoints import destinations_of, endpoint_of, read_secrets, retry_of
-from idsync.app.peers import Peer, mappings_of, open_peers
-from idsync.app.stores import open_store
+from idsync.app.limits import ingest_limits
+from idsync.app.peers import Peer
 from idsync.config import Settings
-from idsync.errors import ConfigError
-from idsync.model.delivery import Delivery
-from idsync.model.destination import Lane
+from idsync.model.delivery import Delivery, Parked
+from idsync.model.destination import Destination, Lane
 from idsync.model.event import Arrival, Receipt
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.plan import Command, CommandName, Committed, Plan
 from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
-from idsync.pipeline.capture import Relay
 from idsync.pipeline.deliver import EndpointDeliverer
-from idsync.pipeline.ingest import Ingest, IngestLimits, Submission
-from idsync.pipeline.operate import Commander, Janitor
-from idsync.pipeline.parts.feed import DeliverLimits
-from idsync.pipeline.parts.routes import Routes, endpoint_name, target_name
+from idsync.pipeline.ingest import Ingest, Submission
+from idsync.pipeline.operate import Commander
+from idsync.pipeline.parts.routes import Routes
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.reread import Releaser, Rereader
-from idsync.policy.oscillation import OscillationPolicy
+from idsync.pipeline.ticks import News, Ticker
 from idsync.ports import Clock, Sender, Store
-from idsync.senders.aiohttp_sender import AiohttpSender
 from idsync.telemetry import Counters, Log
-from idsync.wire.address import parse_networks
 from idsync.wire.signing import Secret
 
 
@@ -72,6 +64,9 @@ class App:
         routes: Routes,
         peers: Mapping[PeerName, Peer],
         sender: Sender,
+        destinations: Sequence[Destination],
+        lanes: Sequence[Lane],
+        secrets: Mapping[str, tuple[Secret, ...]],
         generated_secrets: Mapping[str, str],
     ) -> None:
         """Keep the parts; `build` wires the line over them."""
@@ -83,11 +78,16 @@ class App:
         self.epoch = epoch
         self.peers = peers
         self.sender = sender
+        self.destinations = destinations
+        self.lanes = lanes
+        self.secrets = secrets
+        """Each endpoint's; the first one signs."""
         self.generated_secrets = generated_secrets
         self.is_ready = False
         self.health: Callable[[], Sequence[LoopHealth]] = tuple
-        self.endpoints: dict[str, EndpointDeliverer] = {}
-        self.targets: dict[str, TargetDeliverer] = {}
+        self.deliverers: dict[str, EndpointDeliverer | TargetDeliverer] = {}
+        """Those that deliver in this process now, by destination."""
+        self.ticker: Ticker | None = None
         self.arrived = asyncio.Event()
         """Set at each commit of events: whoever follows the inbox waits for it and takes a new one."""
         self.ingest = Ingest(
@@ -95,7 +95,7 @@ class App:
             routes,
             clock,
             epoch,
-            limits=_ingest_limits(settings),
+            limits=ingest_limits(settings),
             counters=counters,
             on_committed=self._spread,
         )
@@ -117,8 +117,6 @@ class App:
         )
         self.releaser = Releaser(store, self.ingest.submit, clock)
         self.commander = Commander(store, self.owner_of, self.settler, clock, epoch)
-        self.janitor = Janitor(store, clock, counters)
-        self.relays = self._make_relays()
 
     @property
     def mappings(self) -> Mapping[str, KindMapping]:
@@ -127,36 +125,39 @@ class App:
 
     def own(self, deliverer: EndpointDeliverer | TargetDeliverer, lanes: Sequence[int]) -> None:
         """Give a deliverer its lanes: new deliveries of them are handed to it from memory."""
-        for lane in lanes:
-            self._by_lane[lane] = deliverer
-        if isinstance(deliverer, EndpointDeliverer):
-            self.endpoints[deliverer.name] = deliverer
-        else:
-            self.targets[deliverer.name] = deliverer
+        self.deliverers[deliverer.name] = deliverer
+        self._by_lane |= dict.fromkeys(lanes, deliverer)
+
+    def disown(self, deliverer: EndpointDeliverer | TargetDeliverer) -> None:
+        """Take a deliverer's lanes away again."""
+        self.deliverers = {name: one for name, one in self.deliverers.items() if one is not deliverer}
+        self._by_lane = {lane: one for lane, one in self._by_lane.items() if one is not deliverer}
 
     def parts(self) -> list[tuple[str, Part]]:
-        """Every loop, by name, in the order in which they are started."""
+        """The loops that every process has, by name; the others are duties."""
         parts: list[tuple[str, Part]] = [
             ("ingest", self.ingest),
             ("settle", self.settler),
-            ("reread", self.rereader),
-            ("release", self.releaser),
             ("commands", self.commander),
-            ("retention", self.janitor),
         ]
-        parts += [(f"deliver {name}", one) for name, one in self.endpoints.items()]
-        parts += [(f"deliver {name}", target) for name, target in self.targets.items()]
-        parts += [(f"capture {relay.peer}", relay) for relay in self.relays]
+        if not self.store.has_one_writer:
+            parts.append(("news", News(self.store, self.ring)))
         return parts
 
-    async def start(self) -> None:
-        """Load what was parked and where reading goes on."""
-        for endpoint in self.endpoints.values():
-            await endpoint.start()
-        for target in self.targets.values():
-            await target.start()
-        for relay in self.relays:
-            await relay.start()
+    def ring(self) -> None:
+        """Another process has committed something: whatever waits for work looks for it."""
+        self.rereader.ring()
+        self.releaser.ring()
+        self.commander.ring()
+        if self.ticker is not None:
+            self.ticker.ring()
+        self.ring_deliverers()
+        self._tell()
+
+    def ring_deliverers(self) -> None:
+        """Deliveries have got their places."""
+        for deliverer in self.deliverers.values():
+            deliverer.ring()
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Ingest arrivals from an edge; return their receipts once they are durable.
@@ -187,14 +188,6 @@ class App:
         """Return at the next commit of events, at the latest after `timeout_s` seconds."""
         await wait_for(self.arrived, timeout_s)
 
-    async def finish(self, grace_s: float) -> None:
-        """Begin no further request, and let those under way end, at most `grace_s` seconds."""
-        for deliverer in self.endpoints.values():
-            deliverer.drain()
-        deadline = self.clock.monotonic() + grace_s
-        while self.clock.monotonic() < deadline and any(one.sending for one in self.endpoints.values()):
-            await self.clock.sleep(0.02)
-
     async def close(self) -> None:
         """Close connections and the store."""
         await self.sender.close()
@@ -202,26 +195,11 @@ class App:
             await peer.close()
         await self.store.close()
 
-    def _make_relays(self) -> list[Relay]:
-        """One for each peer that has an outbox."""
-        return [
-            Relay(
-                name,
-                peer.source,
-                registry=self.store,
-                submit=self.ingest.submit,
-                clock=self.clock,
-                counters=self.counters,
-                log=self.log,
-                rows_max=self.settings.capture.batch_rows_max,
-            )
-            for name, peer in self.peers.items()
-            if peer.source is not None
-        ]
-
-    def owner_of(self, destination: str) -> EndpointDeliverer | TargetDeliverer | None:
-        """Whoever owns a destination's parked rows; None where it is disabled or no longer configured."""
-        return self.endpoints.get(destination) or self.targets.get(destination)
+    def owner_of(self, row: Parked) -> EndpointDeliverer | TargetDeliverer | None:
+        """Whoever owns a parked row here; None where another process does, or its destination is gone or disabled."""
+        deliverer = self.deliverers.get(row.destination)
+        is_here = deliverer is not None and (self.store.has_one_writer or deliverer.owns(row.lane))
+        return deliverer if is_here else None
 
     def _spread(self, plan: Plan, committed: Committed, deliveries: Sequence[Delivery]) -> None:
         """Tell everybody whom a commit concerns."""
@@ -229,149 +207,16 @@ class App:
             owner = self._by_lane.get(delivery.lane)
             if owner is not None:
                 owner.offer(delivery)
+        if deliveries and self.ticker is not None:
+            self.ticker.ring()
         if plan.rereads:
             self.rereader.ring()
         if committed.released:
             self.releaser.ring()
         if plan.inbox or plan.settles:
-            arrived, self.arrived = self.arrived, asyncio.Event()
-            arrived.set()
+            self._tell()
 
-
-async def open_app(
-    settings: Settings, *, log: Log | None = None, clock: Clock | None = None, sender: Sender | None = None
-) -> App:
-    """Open the store and the peers and wire the line.
-
-    Args:
-        settings: merged and checked.
-        log: where the service's own life is written; standard error if None.
-        clock: time, randomness and ids; the machine's if None.
-        sender: HTTP out; the reference sender if None.
-
-    Raises:
-        ConfigError: the settings name a connector, store or dialect that this version has not.
-        StoreError: the store cannot be opened.
-        PeerError: a peer's database does not fit its configuration.
-    """
-    log = log if log is not None else _log_of(settings)
-    clock = clock if clock is not None else SystemClock()
-    counters = Counters()
-    check_version(settings)
-    peers = await open_peers(settings, clock)
-    try:
-        store = await open_store(settings)
-    except BaseException:
-        for peer in peers.values():
-            await peer.close()
-        raise
-    epoch = await store.start()
-    mappings = mappings_of(settings, peers)
-    secrets, generated = await read_secrets(settings, store)
-    destinations = destinations_of(settings, peers, mappings)
-    lanes = await store.open(destinations)
-    app = App(
-        settings,
-        store=store,
-        clock=clock,
-        counters=counters,
-        log=log,
-        epoch=epoch,
-        routes=Routes.of(mappings, destinations, [lane for lane, _ in lanes]),
-        peers=peers,
-        sender=sender
-        if sender is not None
-        else AiohttpSender(clock, allowed=parse_networks(settings.delivery.allow_cidrs)),
-        generated_secrets=generated,
-    )
-    _own_endpoints(app, lanes, secrets)
-    _own_targets(app, lanes)
-    return app
-
-
-def _own_endpoints(app: App, lanes: Sequence[tuple[Lane, int]], secrets: Mapping[str, tuple[Secret, ...]]) -> None:
-    """Make a deliverer for each enabled endpoint; a disabled one is not read and costs nothing."""
-    for name, one in app.settings.endpoints.items():
-        mine = [(lane, position) for lane, position in lanes if lane.destination == endpoint_name(name)]
-        if one.enabled:
-            deliverer = EndpointDeliverer(
-                endpoint_of(name, one, app.settings, secrets[name]),
-                mine,
-                store=app.store,
-                sender=app.sender,
-                settler=app.settler,
-                clock=app.clock,
-                counters=app.counters,
-                limits=_deliver_limits(app.settings),
-            )
-            app.own(deliverer, [lane.id for lane, _ in mine])
-
-
-def _own_targets(app: App, lanes: Sequence[tuple[Lane, int]]) -> None:
-    """Make a deliverer for each peer that is written to."""
-    for name, peer in app.peers.items():
-        mine = [(lane, position) for lane, position in lanes if lane.destination == target_name(name)]
-        if mine and peer.target is not None:
-            deliverer = TargetDeliverer(
-                name,
-                peer.target,
-                app.mappings,
-                mine,
-                store=app.store,
-                submit=app.ingest.submit,
-                settler=app.settler,
-                clock=app.clock,
-                counters=app.counters,
-                log=app.log,
-                epoch=app.epoch,
-                limits=_deliver_limits(app.settings),
-                retry=retry_of(app.settings),
-                oscillation=_oscillation_of(app.settings),
-            )
-            app.own(deliverer, [lane.id for lane, _ in mine])
-
-
-def check_version(settings: Settings) -> None:
-    """Refuse what the configuration can say and this version cannot do: a setting without an effect would be a lie.
-
-    Raises:
-        ConfigError: every such setting.
-    """
-    asked = [
-        ("engine.url", bool(settings.engine.url.reveal()), "; deliveries are carried by this process"),
-        ("nats.publish", settings.nats.publish, "; events leave by webhook"),
-        *((f"endpoints.{name}.rate", one.rate is not None, "") for name, one in settings.endpoints.items()),
-    ]
-    problems = [f"{key}: is not in this version{instead}" for key, is_set, instead in asked if is_set]
-    if problems:
-        raise ConfigError(*problems)
-
-
-def _log_of(settings: Settings) -> Log:
-    form = settings.log.format
-    return Log(least=settings.log.level, is_json=form == "json" or (form == "auto" and not sys.stderr.isatty()))
-
-
-def _ingest_limits(settings: Settings) -> IngestLimits:
-    return IngestLimits(
-        batch_max=settings.ingest.batch_events_max,
-        queue_max=settings.ingest.queue_events_max,
-        deletes_max=settings.ingest.max_deletes_per_minute,
-    )
-
-
-def _deliver_limits(settings: Settings) -> DeliverLimits:
-    return DeliverLimits(
-        page_max=settings.delivery.read_batch_max,
-        window_max=settings.delivery.window_max,
-        response_bytes_max=settings.delivery.response_bytes_max,
-    )
-
-
-def _oscillation_of(settings: Settings) -> OscillationPolicy:
-    flapping = settings.delivery.flapping
-    return OscillationPolicy(
-        same_max=flapping.same_writes_max,
-        all_max=flapping.all_writes_max,
-        window_ms=round(flapping.window_s * 1000),
-    )
+    def _tell(self) -> None:
+        """Wake whoever follows the inbox."""
+        arrived, self.arrived = self.arrived, asyncio.Event()
+        arrived.set()

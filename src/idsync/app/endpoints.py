@@ -5,6 +5,7 @@ import secrets as randomness
 from collections.abc import Mapping
 
 from idsync.app.dialects import dialect_of, parse_secrets
+from idsync.app.limits import retry_of
 from idsync.app.peers import Peer
 from idsync.config import EndpointSettings, Settings
 from idsync.errors import ConfigError
@@ -13,7 +14,6 @@ from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import PeerName
 from idsync.pipeline.parts.endpoint import Endpoint
 from idsync.pipeline.parts.routes import endpoint_name, target_name
-from idsync.policy.retry import RetryPolicy
 from idsync.ports import Registry
 from idsync.wire.signing import Secret
 
@@ -58,19 +58,6 @@ def endpoint_of(name: str, one: EndpointSettings, settings: Settings, secrets: t
         timeout_s=one.timeout_s if one.timeout_s is not None else delivery.timeout_s,
         concurrency=one.concurrency if one.concurrency is not None else delivery.endpoint_concurrency,
         retry=retry_of(settings),
-    )
-
-
-def retry_of(settings: Settings) -> RetryPolicy:
-    """Translate the retry settings."""
-    retry = settings.delivery.retry
-    return RetryPolicy(
-        first_s=retry.first_s,
-        factor=retry.factor,
-        jitter=retry.jitter,
-        cap_s=retry.cap_s,
-        attempts_max=retry.attempts_max,
-        age_max_s=retry.age_max_s,
     )
 
 

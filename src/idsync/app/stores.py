@@ -3,7 +3,7 @@
 from idsync.config import Settings
 from idsync.errors import ConfigError
 from idsync.ports import Store
-from idsync.stores.sqlite import Retention
+from idsync.stores.common.retention import Retention
 from idsync.stores.sqlite import open_store as open_sqlite_store
 
 DAY_S = 86_400

@@ -35,6 +35,8 @@ def build_cli() -> typer.Typer:
     cli.command("init", rich_help_panel=START)(start.init)
     cli.add_typer(_build_capture(), name="capture", rich_help_panel=START)
     cli.command("up", rich_help_panel=START)(start.up)
+    cli.command("serve", rich_help_panel=START)(start.serve)
+    cli.command("worker", rich_help_panel=START)(start.worker)
     cli.command("publish", rich_help_panel=EVENTS)(remote.publish)
     cli.command("tail", rich_help_panel=EVENTS)(remote.tail)
     cli.command("explain", rich_help_panel=EVENTS)(remote.explain)

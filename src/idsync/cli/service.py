@@ -6,11 +6,12 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from idsync.api.asgi import build_asgi
+from idsync.api.asgi import build_asgi, build_probes
 from idsync.api.http import Answer, Asgi, Message, Receive, Send
 from idsync.api.keys import ensure_keys
 from idsync.api.listener import open_listener
@@ -31,9 +32,21 @@ WATCH_ROWS_MAX: Final = 100
 WATCH_WAIT_S: Final = 30.0
 
 
+class Role(StrEnum):
+    """What a process does of the service."""
+
+    UP = "up"
+    """All of it."""
+    SERVE = "serve"
+    """Takes requests in; others carry out what follows from them."""
+    WORKER = "worker"
+    """Takes no requests: reads peers, delivers, retries."""
+
+
 async def run_service(
     settings: Settings,
     *,
+    role: Role = Role.UP,
     on_ready: Callable[[ServiceReady], None],
     on_event: Callable[[bytes], None] | None = None,
     log: Log | None = None,
@@ -45,6 +58,7 @@ async def run_service(
     one ends the process at once; that loses nothing either.
 
     Args:
+        role: what this process does of it.
         on_ready: called once, when requests are answered.
         on_event: called with the JSON of each inbox row since the start, as `/v1/inbox` gives it.
         log: where the service's own life is written; as the settings say if None.
@@ -65,10 +79,10 @@ async def run_service(
     try:
         with _stop_on_signals() as stop:
             app = await open_app(settings, log=log)
-            worker = Worker(app)
+            worker = Worker(app, has_duties=role is not Role.SERVE)
             try:
                 newest = await _read_inbox(app, InboxQuery(limit=1))
-                on_ready(await _start(app, worker, line, listener.url))
+                on_ready(await _start(app, worker, line, listener.url, role))
                 parts = [worker.watch(), asyncio.shield(serving)]
                 if on_event is not None:
                     parts.append(_tell(app, on_event, int(newest.next)))
@@ -91,12 +105,12 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str) -> ServiceReady:
+async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str, role: Role) -> ServiceReady:
     """Start the loops, let the waiting requests in, and gather what must be said."""
     keys, generated_key = await ensure_keys(app.store, app.settings)
     await worker.start()
     app.is_ready = True
-    line.set_result(build_asgi(app, keys))
+    line.set_result(build_probes(app, keys) if role is Role.WORKER else build_asgi(app, keys))
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what was made so far lives as long as the process: no collection need look at it again

@@ -3,7 +3,7 @@
 import shlex
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NoReturn
 
 import msgspec
 import typer
@@ -57,16 +57,22 @@ def init(
     show(f"Wrote {plain(str(file))}. Change the peers in it to yours, then:", facts([*first, *NEXT]))
 
 
-def up(
+Listen = Annotated[str | None, typer.Option("--listen", help="Host and port; port 0 takes a free one.")]
+Given = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as `delivery.timeout_s=5`. Repeatable."),
+]
+LogForm = Annotated[Literal["auto", "console", "json"] | None, typer.Option("--log", help="How log lines look.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Print what happens, as `idsync tail` does.")]
+
+
+def up(  # the options of one command
     *,
     config: Config = None,
-    listen: Annotated[str | None, typer.Option("--listen", help="Host and port; port 0 takes a free one.")] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as `delivery.timeout_s=5`. Repeatable."),
-    ] = None,
-    log: Annotated[Literal["auto", "console", "json"] | None, typer.Option("--log", help="How log lines look.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Print what happens, as `idsync tail` does.")] = False,
+    listen: Listen = None,
+    given: Given = None,
+    log: LogForm = None,
+    watch: Watch = False,
     as_json: Json = False,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
@@ -82,9 +88,42 @@ def up(
 
     With `--json`: the first line is `{"ready": true, "url": …}`; with `--watch` each event follows, one object a line.
     """
-    from idsync.cli.service import run_service  # noqa: PLC0415  # a second, for which no other command should wait
+    settings = _settings_of(config, given, listen, log)
+    _run(settings, "up", watch=watch, as_json=as_json)
 
-    settings = read_settings(config, {**read_flags(given or []), "server.listen": listen, "log.format": log})
+
+def serve(
+    *, config: Config = None, listen: Listen = None, given: Given = None, log: LogForm = None, as_json: Json = False
+) -> None:
+    """Run only the HTTP side, beside `idsync worker` on the same PostgreSQL, until SIGTERM or Ctrl-C.
+
+    It takes events in and answers once they are durable; workers carry out what follows from them.
+
+    With `--json`: the first line is `{"ready": true, "url": …}`.
+    """
+    _run(_settings_of(config, given, listen, log), "serve", watch=False, as_json=as_json)
+
+
+def worker(
+    *, config: Config = None, listen: Listen = None, given: Given = None, log: LogForm = None, as_json: Json = False
+) -> None:
+    """Run one of any number of workers on a PostgreSQL, until SIGTERM or Ctrl-C.
+
+    Workers read the peers and deliver. They share the work among themselves; where one stops, others take it over at
+    once, and where one dies, after `delivery.lease_s` seconds. Over HTTP it answers only `/healthz`, `/readyz` and
+    `/metrics`.
+
+    With `--json`: the first line is `{"ready": true, "url": …}`.
+    """
+    _run(_settings_of(config, given, listen, log), "worker", watch=False, as_json=as_json)
+
+
+def _settings_of(config: Config, given: list[str] | None, listen: str | None, log: str | None) -> Settings:
+    return read_settings(config, {**read_flags(given or []), "server.listen": listen, "log.format": log})
+
+
+def _run(settings: Settings, role: str, *, watch: bool, as_json: bool) -> NoReturn:
+    from idsync.cli.service import Role, run_service  # noqa: PLC0415  # a second, for which no other command should wait
 
     def say_ready(ready: ServiceReady) -> None:
         if as_json:
@@ -98,8 +137,9 @@ def up(
         else:
             show(draw_event(decode(event, InboxView)))
 
+    running = run_service(settings, role=Role(role), on_ready=say_ready, on_event=say_event if watch else None)
     with errors_told():
-        raise typer.Exit(uvloop.run(run_service(settings, on_ready=say_ready, on_event=say_event if watch else None)))
+        raise typer.Exit(uvloop.run(running))
 
 
 def read_flags(given: list[str]) -> dict[str, object]:

@@ -74,6 +74,10 @@ class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=100_000, description="Unsettled events of one identity; the rest parks as `behind`."),
     ] = 100
+    lease_s: Annotated[
+        float,
+        Meta(ge=1, le=300, description="After so long without a word of its owner other processes take a lane over."),
+    ] = 15.0
     flush_ms: Annotated[
         int, Meta(ge=1, le=1000, description="Longest time a result waits to be committed with others.")
     ] = 20

@@ -1,11 +1,17 @@
 """One event for one destination, every try of it, and what became of it."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from idsync.model.event import Version
 from idsync.model.values import EntityId, ExternalId, Instant, Subject, Value
+
+Place = tuple[int, int]
+"""Where a delivery stands in its lane: (tick, id). A store with one writer gives ids in commit order: its tick is 0."""
+FIRST_PLACE: Final[Place] = (0, 0)
+"""Before every delivery."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +30,13 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """The wire body, already decrypted; empty for a Target, which writes the entity as it is now."""
     trace: str | None = None
     queued_at: Instant = Instant(0)
+    tick: int = 0
+    """The tick in which it became visible to every reader at once (DESIGN §6, Position)."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in its lane."""
+        return self.tick, self.id
 
 
 class Outcome(StrEnum):

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Delivery, Parked
+from idsync.model.delivery import Attempt, Delivery, Parked, Place
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt, Verdict
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject
@@ -29,6 +29,8 @@ class Keys(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """The store's answer to `Keys`: every entity that a link or an e-mail leads to is among `entities`."""
 
+    asked: Keys = Keys()
+    """What was asked: what of it is not here was not there."""
     known: dict[InboxKey, Receipt] = {}
     links: dict[LinkKey, EntityId] = {}
     emails: dict[EmailKey, EntityId] = {}
@@ -132,7 +134,9 @@ class Position(msgspec.Struct, frozen=True):
     generation: str
     number: int
     nonce: str
-    """The random mark of the row at `number`: if it is missing or differs, capture was rewound."""
+    """The random nonce of the last row that was read: if it is missing or differs, capture was rewound."""
+    mark: str = ""
+    """Whatever else the peer's Source needs to go on from here: only it reads this."""
 
 
 class CommandName(StrEnum):
@@ -159,7 +163,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one batch writes, in one transaction, or nothing of it."""
 
     epoch: int
-    """The worker's epoch: a plan of a lost epoch is fenced."""
+    """The process's epoch: where one process owns the store, a plan of an older one is fenced."""
+    fences: dict[str, int] = {}
+    """Lease → the epoch in which this process took it: the plan is fenced if somebody else has taken one since."""
+    read: Snapshot | None = None
+    """What the plan was made from. It is redone where a link or an e-mail leads elsewhere by now, or to anybody new."""
     inbox: tuple[InboxRow, ...] = ()
     entities: tuple[EntityWrite, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -173,8 +181,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs as they were taken: each ends only if nobody asked again later than its `asked_at`."""
     positions: dict[PeerName, Position] = {}
     attempts: tuple[Attempt, ...] = ()
-    progress: dict[int, int] = {}
-    """Lane → the delivery up to which everything is settled or parked."""
+    progress: dict[int, Place] = {}
+    """Lane → the place up to which everything is settled or parked."""
     parked: tuple[Parked, ...] = ()
     """Inserted, or replaced by id."""
     unparked: tuple[int, ...] = ()
@@ -196,24 +204,29 @@ class Redo(msgspec.Struct, frozen=True):
 
     entities: frozenset[EntityId] = frozenset()
     inbox: frozenset[InboxKey] = frozenset()
+    links: frozenset[LinkKey] = frozenset()
+    emails: frozenset[EmailKey] = frozenset()
 
 
 class Fenced(msgspec.Struct, frozen=True):
     """A plan that was not written, because its epoch is over: another worker owns what it settles."""
+
+    leases: frozenset[str] = frozenset()
+    """The leases that are not ours any more; empty: the whole process is fenced."""
 
 
 CommitResult = Committed | Redo | Fenced
 
 
 class LaneCursor(msgspec.Struct, frozen=True):
-    """Where a lane is read on from: the id of the last delivery already in memory or settled."""
+    """Where a lane is read on from: the place of the last delivery already in memory or settled."""
 
     lane: int
-    after: int
+    after: Place
 
 
 class LanePage(msgspec.Struct, frozen=True):
-    """Deliveries past the cursors in id order per lane; `more` names the lanes that have others beyond the limit."""
+    """Deliveries past the cursors, in order per lane; `more` names the lanes that have others beyond the limit."""
 
     deliveries: tuple[Delivery, ...] = ()
     more: frozenset[int] = frozenset()

@@ -14,8 +14,8 @@ from typing import assert_never
 import msgspec
 
 from idsync import crash
-from idsync.errors import PeerError, StoreError, StoreFenced
-from idsync.model.delivery import Delivery, Effect, Image, Outcome, Parked, WriteResult
+from idsync.errors import LeaseLost, PeerError, StoreError, StoreFenced
+from idsync.model.delivery import Delivery, Effect, Image, Outcome, Parked, Place, WriteResult
 from idsync.model.destination import Lane
 from idsync.model.entity import Action, Entity, Intent, intent_id
 from idsync.model.event import Arrival, Receipt
@@ -29,6 +29,7 @@ from idsync.pipeline.parts.feed import DeliverLimits
 from idsync.pipeline.parts.looks import arrival_of, observation_of
 from idsync.pipeline.parts.routes import target_name
 from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.dispatch import Need, Unknown, announce, chosen_id, need_of, newest_stamp, withdraw
 from idsync.policy.oscillation import OscillationPolicy
@@ -43,6 +44,9 @@ BATCH_MAX = 100
 INTENT_LIFE_MS = 60_000
 """After this no request of an intent can still be under way."""
 PASSES_MAX = 20
+WRITE_TAKES_S = 5.0
+"""Longer than a batch of writes takes where all is well: none is begun later than so long before the tenure ends."""
+TENURE_PAUSE_S = 0.05
 PAUSE_MAX_S = 30.0
 """A peer that does not answer is tried again at least this often; its lanes wait and burn no attempts."""
 
@@ -75,8 +79,9 @@ class TargetDeliverer:
         peer: PeerName,
         target: Target,
         mappings: Kinds,
-        lanes: Sequence[tuple[Lane, int]],
+        lanes: Sequence[tuple[Lane, Place]],
         *,
+        tenure: Tenure,
         store: Store,
         submit: Callable[[Submission], Awaitable[list[Receipt]]],
         settler: Settler,
@@ -95,7 +100,7 @@ class TargetDeliverer:
         self._mappings = mappings
         self._store = store
         self._submit = submit
-        self._settler = settler
+        self._tenure = tenure
         self._clock = clock
         self._counters = counters
         self._log = log
@@ -105,6 +110,7 @@ class TargetDeliverer:
             lanes,
             store=store,
             settler=settler,
+            tenure=tenure,
             clock=clock,
             counters=counters,
             limits=limits,
@@ -129,6 +135,19 @@ class TargetDeliverer:
         self._bells.requeue(row)
         self._wake.set()
 
+    def ring(self) -> None:
+        """Another process may have queued something, or put it into its order."""
+        self._bells.ring()
+        self._wake.set()
+
+    def owns(self, lane: int) -> bool:
+        """Whether a lane's parked rows are this one's."""
+        return self._bells.owns(lane)
+
+    def close(self) -> None:
+        """Leave the lanes as they were written last: another process goes on from there."""
+        self._bells.close()
+
     async def tick(self) -> float:
         """Write one batch of what is due; return the seconds until the next look."""
         self._wake.clear()
@@ -136,6 +155,8 @@ class TargetDeliverer:
         now = self._clock.now()
         if now < self._paused_until:
             return (self._paused_until - now) / 1000
+        if not self._tenure.allows(WRITE_TAKES_S):
+            return TENURE_PAUSE_S
         batch = self._bells.take(BATCH_MAX)
         if not batch:
             return self._bells.next_due_s()
@@ -226,13 +247,14 @@ class TargetDeliverer:
 
     async def _commit(self, writes: Sequence[EntityWrite]) -> bool:
         """Commit intents that were opened or closed; False: some entity moved since it was read."""
-        match await self._store.commit(Plan(epoch=self._epoch, entities=tuple(writes), at=self._clock.now())):
+        plan = Plan(epoch=self._epoch, fences=self._tenure.fences, entities=tuple(writes), at=self._clock.now())
+        match await self._store.commit(plan):
             case Committed():
                 return True
             case Redo():
                 return False
-            case Fenced():
-                raise StoreFenced
+            case Fenced(leases):
+                raise LeaseLost(leases) if leases else StoreFenced
             case unknown:
                 assert_never(unknown)
 

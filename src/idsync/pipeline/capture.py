@@ -8,6 +8,7 @@ from idsync.model.event import Arrival, Observation, Receipt
 from idsync.model.plan import Position, Reread
 from idsync.model.values import ExternalId, PeerName, Subject, subject_of
 from idsync.pipeline.ingest import Submission
+from idsync.pipeline.parts.tenure import Tenure
 from idsync.ports import Clock, Registry, Rewound, Source, SourceBatch
 from idsync.telemetry import Counters, Log
 
@@ -26,6 +27,7 @@ class Relay:
         peer: PeerName,
         source: Source,
         *,
+        tenure: Tenure,
         registry: Registry,
         submit: Callable[[Submission], Awaitable[list[Receipt]]],
         clock: Clock,
@@ -36,6 +38,7 @@ class Relay:
         """Wire it; `start` finds where reading goes on."""
         self.peer = peer
         self._source = source
+        self._tenure = tenure
         self._registry = registry
         self._submit = submit
         self._clock = clock
@@ -99,7 +102,15 @@ class Relay:
             Reread(peer=self.peer, kind=kind, external_id=external_id, asked_at=now, retry_at=now)
             for kind, external_id in batch.rings
         ]
-        await self._submit(Submission(arrivals=arrivals, peer=self.peer, position=batch.position, rereads=rereads))
+        await self._submit(
+            Submission(
+                arrivals=arrivals,
+                peer=self.peer,
+                position=batch.position,
+                rereads=rereads,
+                fences=self._tenure.fences,
+            )
+        )
         self._position = batch.position
         self._untrimmed += len(arrivals) + len(rereads)
         self._counters.add("idsync_captured_total", self.peer, len(arrivals) + len(rereads))

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from idsync import crash
-from idsync.model.delivery import SETTLED, Attempt, Delivery, Outcome, Parked, ParkedState
+from idsync.model.delivery import SETTLED, Attempt, Delivery, Outcome, Parked, ParkedState, Place
 from idsync.model.destination import Lane
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.endpoint import Endpoint, error_of, outcome_of
@@ -20,12 +20,15 @@ from idsync.pipeline.parts.feed import PARKED_PAGE, DeliverLimits, Feed
 from idsync.pipeline.parts.keys import Item, Key, KeyPhase
 from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.retry import next_delay_s
 from idsync.ports import Clock, ParkedFilter, Request, Response, Sender, Store
 from idsync.telemetry import Counters
 from idsync.wire.render import render
 from idsync.wire.signing import sign
+
+TENURE_PAUSE_S = 0.05
 
 
 class EndpointDeliverer:
@@ -34,8 +37,9 @@ class EndpointDeliverer:
     def __init__(  # noqa: PLR0913  # the composition root names each part once
         self,
         endpoint: Endpoint,
-        lanes: Sequence[tuple[Lane, int]],
+        lanes: Sequence[tuple[Lane, Place]],
         *,
+        tenure: Tenure,
         store: Store,
         sender: Sender,
         settler: Settler,
@@ -47,12 +51,18 @@ class EndpointDeliverer:
         self.endpoint = endpoint
         self.name = endpoint_name(endpoint.name)
         self._store = store
+        self._tenure = tenure
         self._sender = sender
-        self._settler = settler
         self._clock = clock
         self._counters = counters
         self._limits = limits
-        self._feed = Feed(store, lanes, memory_max=limits.memory_max, page_max=limits.page_max)
+        self._feed = Feed(
+            store,
+            lanes,
+            memory_max=limits.memory_max,
+            page_max=limits.page_max,
+            is_ordered=store.has_one_writer,
+        )
         self._keys: dict[Subject, Key] = {}
         self._ready: deque[Subject] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -62,7 +72,8 @@ class EndpointDeliverer:
         self._is_draining = False
         self.sending = 0
         """Requests under way."""
-        settler.attach(self._feed, self._wake.set)
+        self._settler = settler
+        self._book = settler.open(self._feed, self._wake.set, tenure.fences)
 
     async def start(self) -> None:
         """Load the keys that are parked: only the first row of each stays in memory."""
@@ -86,6 +97,15 @@ class EndpointDeliverer:
             self._enqueue(delivery)
         else:
             self._wake.set()
+
+    def ring(self) -> None:
+        """Another process may have queued something, or put it into its order."""
+        self._feed.ring()
+        self._wake.set()
+
+    def owns(self, lane: int) -> bool:
+        """Whether a lane's parked rows are this one's."""
+        return lane in self._feed.lanes
 
     async def tick(self) -> float:
         """Make due what is due, read what is behind; return the seconds until the next time of that."""
@@ -114,6 +134,10 @@ class EndpointDeliverer:
                 self._idle.append(idle)
                 await idle
                 continue
+            if not self._tenure.allows(self.endpoint.timeout_s):
+                # Prolonged in a moment, or over: then this task is ended too.
+                await self._clock.sleep(TENURE_PAUSE_S)
+                continue
             self.sending += 1
             try:
                 await self._send(self._ready.popleft())
@@ -123,6 +147,10 @@ class EndpointDeliverer:
     def drain(self) -> None:
         """Let no sender begin another request."""
         self._is_draining = True
+
+    def close(self) -> None:
+        """Leave the lanes as they were written last: another process goes on from there."""
+        self._settler.close(self._book)
 
     async def _send(self, subject: Subject) -> None:
         """Read one event through its last steps here: sign, send, judge, settle."""
@@ -137,7 +165,7 @@ class EndpointDeliverer:
         self._counters.add("idsync_deliveries_total", f"{self.name}:{outcome}")
         self._counters.observe("idsync_delivery_seconds", self.name, response.latency_s)
         if outcome in SETTLED:
-            self._settler.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
+            self._book.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
             key.advance()
         else:
             self._fail(key, item, attempt, response)
@@ -153,11 +181,11 @@ class EndpointDeliverer:
         row = self._parked(item, reason=attempt.error or "failed", attempts=attempt.number, first_at=first_at)
         if delay_s is None:
             dead = msgspec.structs.replace(row, state=ParkedState.DEAD)
-            self._settler.record(attempt, parked=dead)
+            self._book.record(attempt, parked=dead)
             key.advance()
             return
         waiting = msgspec.structs.replace(row, retry_at=Instant(self._clock.now() + round(delay_s * 1000)))
-        self._settler.record(attempt, parked=waiting)
+        self._book.record(attempt, parked=waiting)
         self._park_all(key.hold(waiting))
 
     def _go_on(self, subject: Subject, key: Key) -> None:
@@ -169,7 +197,7 @@ class EndpointDeliverer:
                 self._schedule(key.current)
             case KeyPhase.REFILLING:
                 # Rows spilled just now are read only after the flush that writes them.
-                self._refill[subject] = self._settler.next_flush()
+                self._refill[subject] = self._book.next_flush()
             case KeyPhase.EMPTY:
                 del self._keys[subject]
 
@@ -186,7 +214,7 @@ class EndpointDeliverer:
     def _park_all(self, deliveries: Sequence[Delivery]) -> None:
         """Take deliveries off their lane: they wait in `parked`, behind an earlier one of their key."""
         for delivery in deliveries:
-            self._settler.park(self._parked(delivery, reason="behind", attempts=0, first_at=self._clock.now()))
+            self._book.park(self._parked(delivery, reason="behind", attempts=0, first_at=self._clock.now()))
             self._feed.settle(delivery.lane, delivery.id)
 
     def _push(self, subject: Subject) -> None:
@@ -215,7 +243,7 @@ class EndpointDeliverer:
         """Bring the next parked rows of drained keys back into memory, oldest first."""
         for subject, flush in list(self._refill.items()):
             key = self._keys.get(subject)
-            if flush > self._settler.flushed:
+            if flush > self._book.flushed:
                 continue
             del self._refill[subject]
             if key is None or key.phase is not KeyPhase.REFILLING:
@@ -230,7 +258,7 @@ class EndpointDeliverer:
         """Carry out an operator's command: a dead row is tried again, before everything of its key that came later."""
         now = self._clock.now()
         revived = msgspec.structs.replace(row, state=ParkedState.PARKED, retry_at=now, attempts=0, first_at=now)
-        self._settler.park(revived)
+        self._book.park(revived)
         key = self._keys.get(row.subject)
         if key is None:
             key = self._keys[row.subject] = Key()
@@ -239,7 +267,8 @@ class EndpointDeliverer:
             self._schedule(revived)
 
     def _filter(self, *, after: int = 0, subject: Subject | None = None) -> ParkedFilter:
-        return ParkedFilter(destination=self.name, subject=subject, state=ParkedState.PARKED, after=after)
+        lanes = self._feed.lanes
+        return ParkedFilter(destination=self.name, subject=subject, state=ParkedState.PARKED, lanes=lanes, after=after)
 
     def _request(self, item: Item, sent_at: Instant) -> Request:
         """Sign at each attempt: the signed time is the time of sending, so nothing that waited is too old (S3)."""

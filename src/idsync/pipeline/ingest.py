@@ -6,18 +6,18 @@ sender gets its receipt after the commit and before anything slow.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 import msgspec
 
 from idsync import crash
-from idsync.errors import DataRefused, StoreBusy, StoreError, StoreFenced
+from idsync.errors import DataRefused, LeaseLost, StoreBusy, StoreError, StoreFenced
 from idsync.model.delivery import Delivery
 from idsync.model.entity import Entity
 from idsync.model.event import Arrival, Observation, Receipt, Verdict
-from idsync.model.mapping import Mapping
+from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.plan import Committed, Fenced, Plan, Position, Redo, Reread
 from idsync.model.values import EntityId, Instant, Kind, PeerName, Subject
 from idsync.pipeline.parts.draft import Draft, keys_of
@@ -58,6 +58,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """How far `peer`'s outbox is read once these are ingested."""
     rereads: Sequence[Reread] = ()
     rereads_done: Sequence[Reread] = ()
+    fences: Mapping[str, int] = {}
+    """Lease → epoch: nothing of this is ingested once somebody else has taken one of them."""
 
 
 @dataclass(slots=True)
@@ -154,6 +156,14 @@ class Ingest:
         """Commit a batch; if its data is refused, halve it until what fails alone is found, and park that."""
         try:
             receipts = await self._commit([waiting.submission for waiting in batch])
+        except LeaseLost as error:
+            lost = [one for one in batch if not error.leases.isdisjoint(one.submission.fences)]
+            if not lost:
+                raise
+            _fail(lost, error)
+            if rest := [one for one in batch if one not in lost]:
+                await self._ingest(rest)
+            return
         except DataRefused:
             if len(batch) > 1:
                 middle = len(batch) // 2
@@ -184,12 +194,13 @@ class Ingest:
         positions = {one.peer: one.position for one in submissions if one.peer is not None and one.position is not None}
         asked = [job for one in submissions for job in one.rereads]
         done = [job for one in submissions for job in one.rereads_done]
+        fences = {name: epoch for one in submissions for name, epoch in one.fences.items()}
         for _ in range(REDO_MAX):
             snapshot = await self._store.load(keys_of(arrivals, self.routes))
             crash.point("ingest.loaded")
             draft = Draft.of(snapshot, self.routes, self._epoch, self._clock.now())
             receipts = self._pass(draft, arrivals)
-            plan = draft.plan(positions, asked, done)
+            plan = draft.plan(positions, asked, done, fences, snapshot)
             crash.point("ingest.before_commit")
             match await self._store.commit(plan):
                 case Committed() as committed:
@@ -199,8 +210,8 @@ class Ingest:
                     return receipts
                 case Redo():
                     continue
-                case Fenced():
-                    raise StoreFenced
+                case Fenced(leases):
+                    raise LeaseLost(leases) if leases else StoreFenced
         message = f"a batch of {len(arrivals)} events met other writers {REDO_MAX} times; send again"
         raise StoreError(message)
 
@@ -310,7 +321,7 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _decided(mapping: Mapping, arrival: Arrival, seen: Observation) -> Mapping:
+def _decided(mapping: KindMapping, arrival: Arrival, seen: Observation) -> KindMapping:
     """An operator let a conflicting delete pass: this peer's delete counts for all, this once."""
     if not arrival.is_decided or not seen.is_gone:
         return mapping

@@ -14,6 +14,8 @@ from idsync.telemetry import Counters
 
 COMMANDS_MAX = 100
 ROWS_MAX = 500
+COMMAND_AGE_MAX_MS = 60_000
+"""After this a command is over, whoever has not done his part: his destination is gone or disabled."""
 TRIM_EVERY_S = 5.0
 TRIM_ROWS_MAX = 5_000
 """Rows deleted in one transaction: few enough that nobody waits for them."""
@@ -31,7 +33,7 @@ class Commander:
     """Carries out the commands that operators inserted, each by the owner of what it names."""
 
     def __init__(
-        self, store: Store, owner_of: Callable[[str], Owner | None], settler: Settler, clock: Clock, epoch: int
+        self, store: Store, owner_of: Callable[[Parked], Owner | None], settler: Settler, clock: Clock, epoch: int
     ) -> None:
         """Wire it."""
         self._store = store
@@ -56,13 +58,23 @@ class Commander:
                 case CommandName.DISCARD:
                     pass
             crash.point("command.before_commit")
-            self._settler.finish(command.id)
+            if await self._is_done(command):
+                self._settler.finish(command.id)
         await self._settler.flush()
         return 0.0 if len(commands) == COMMANDS_MAX else 1.0
 
     async def wait(self, timeout_s: float) -> None:
         """Return when there may be a command, at the latest after `timeout_s` seconds."""
         await wait_for(self._wake, timeout_s)
+
+    async def _is_done(self, command: Command) -> bool:
+        """Whether nobody else has a part in it: where several processes own the lanes, each does its own."""
+        if self._store.has_one_writer or self._clock.now() - command.asked_at > COMMAND_AGE_MAX_MS:
+            return True
+        await self._settler.flush()
+        wanted = ParkedFilter(destination=command.destination, state=ParkedState.DEAD)
+        left = {row.id for row in await self._dead(wanted, ROWS_MAX)}
+        return not (left.intersection(command.deliveries) if command.deliveries else left)
 
     async def _requeue(self, command: Command) -> None:
         """Safe to repeat: a row that is no longer dead is left alone."""
@@ -88,7 +100,7 @@ class Commander:
         return list(await self._store.parked(wanted, limit))
 
     def _requeue_row(self, row: Parked) -> None:
-        owner = self._owner_of(row.destination)
+        owner = self._owner_of(row)
         if owner is not None:
             owner.requeue(row)
 

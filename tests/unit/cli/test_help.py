@@ -28,7 +28,8 @@ def test_every_command_of_this_version_is_there() -> None:
     """Nobody misses a command, and none is there that nothing tells of."""
     groups = {path[0] for path in COMMANDS}
     assert groups == {
-        "init", "up", "publish", "tail", "status", "explain", "capture", "dead", "sign", "verify", "version",
+        "init", "up", "serve", "worker", "publish", "tail", "status", "explain", "capture", "dead", "sign", "verify",
+        "version",
     }  # fmt: skip
 
 

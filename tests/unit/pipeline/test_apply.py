@@ -17,6 +17,7 @@ from idsync.pipeline.parts.beats import FLAPPING, Beats
 from idsync.pipeline.parts.feed import DeliverLimits
 from idsync.pipeline.parts.looks import arrival_of
 from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.tenure import Tenure
 from idsync.policy.oscillation import OscillationPolicy
 from idsync.policy.retry import RetryPolicy
 from idsync.ports import ParkedFilter
@@ -102,6 +103,7 @@ async def desk_of(door: Door, peer: FakePeer | None = None, retry: RetryPolicy |
         FakeTarget(peer),
         {"user": MAPPING},
         opened,
+        tenure=Tenure(door.clock),
         store=door.store,
         submit=door.submit,
         settler=settler,

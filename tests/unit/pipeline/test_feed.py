@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idsync.model.delivery import Delivery
+from idsync.model.delivery import FIRST_PLACE, Delivery
 from idsync.model.destination import Lane, Level
 from idsync.model.plan import LaneCursor, LanePage
 from idsync.model.values import Subject
@@ -29,7 +29,7 @@ class Shelf:
         found: list[Delivery] = []
         more = set()
         for cursor in cursors:
-            rows = [one for one in self.rows if one.lane == cursor.lane and one.id > cursor.after]
+            rows = [one for one in self.rows if one.lane == cursor.lane and one.place > cursor.after]
             found += rows[:limit]
             if len(rows) > limit:
                 more.add(cursor.lane)
@@ -43,7 +43,7 @@ def open_feed(shelf: Shelf, *, lanes: int = 2, memory_max: int = 6, generations:
             Lane(
                 id=1 + lane + generation * lanes, destination="e", generation=generation, level=Level.LIVE, number=lane
             ),
-            0,
+            FIRST_PLACE,
         )
         for generation in range(generations)
         for lane in range(lanes)
@@ -81,7 +81,7 @@ async def test_progress_stops_before_the_first_open_delivery() -> None:
     feed.settle(1, 2)
     assert feed.take_progress() == {}
     feed.settle(1, 1)
-    assert feed.take_progress() == {1: 2}
+    assert feed.take_progress() == {1: (0, 2)}
     assert feed.take_progress() == {}
 
 
@@ -136,4 +136,4 @@ async def test_positions_end_at_the_last_delivery_of_each_lane(lane: int) -> Non
         for one in taken:
             feed.settle(one.lane, one.id)
         taken.clear()
-    assert feed.take_progress()[lane] == max(one.id for one in shelf.rows if one.lane == lane)
+    assert feed.take_progress()[lane] == max(one.place for one in shelf.rows if one.lane == lane)

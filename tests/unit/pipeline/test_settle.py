@@ -4,6 +4,7 @@ import asyncio
 
 from idsync.model.delivery import Attempt, Outcome
 from idsync.model.event import Verdict
+from idsync.pipeline.parts.feed import Feed
 from idsync.pipeline.parts.settle import Settler
 from tests.unit.pipeline.conftest import Door
 
@@ -14,7 +15,9 @@ async def test_two_who_flush_at_once_write_every_try_once(door: Door) -> None:
     assert receipt.verdict is Verdict.APPLIED
     (delivery,) = door.queued
     settler = Settler(door.store, door.clock, epoch=1)
-    settler.record(
+    feed = Feed(door.store, [], memory_max=1, page_max=1)
+    book = settler.open(feed, lambda: None)
+    book.record(
         Attempt(
             delivery=delivery.id,
             event=delivery.event,

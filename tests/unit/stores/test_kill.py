@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from idsync.model.delivery import FIRST_PLACE
 from idsync.model.plan import LaneCursor
 from idsync.stores.sqlite import open_store
 from idsync.testing.store_suite.samples import begin
@@ -58,7 +59,7 @@ async def test_killed_store_kept_what_it_answered_and_nothing_half(path: Path, p
         assert answered <= kept
         assert {one.id for one in await store.page(None, None, 1_000)} == {entry.row.entity for entry in entries}
         lanes = (await begin(store)).audit
-        queued = (await store.read([LaneCursor(lane.id, 0) for lane in lanes], 1_000)).deliveries
+        queued = (await store.read([LaneCursor(lane.id, FIRST_PLACE) for lane in lanes], 1_000)).deliveries
         assert {(one.event_id, one.body) for one in queued} == {(f"event-{one}", b"body") for one in kept}
         assert store._connections.viewing.connection.pragma("integrity_check") == "ok"
     finally:

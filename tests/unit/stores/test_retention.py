@@ -4,8 +4,8 @@ import pytest
 
 from idsync.errors import ConfigError
 from idsync.model.plan import Plan, Wait
-from idsync.stores.sqlite import Retention, SqliteStore
-from idsync.stores.sqlite.retention import HOUR_S, YEARS_10_S
+from idsync.stores.common.retention import HOUR_S, YEARS_10_S, Retention
+from idsync.stores.sqlite import SqliteStore
 from idsync.testing.store_suite.samples import AT, LATER, begin, row
 
 

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idsync.errors import DataRefused, StoreError
+from idsync.model.delivery import FIRST_PLACE
 from idsync.model.entity import Conflict
 from idsync.model.plan import EntityWrite, LaneCursor, LaneRow, Plan
 from idsync.model.values import Subject
 from idsync.ports import ParkedFilter
+from idsync.stores.common.seal import make_key, seal, unseal
 from idsync.stores.sqlite import SqliteStore
-from idsync.stores.sqlite.seal import make_key, seal, unseal
 from idsync.testing.store_suite.samples import APP, AT, AUTH, begin, parked_row, person, row, tried
 
 
@@ -88,7 +89,7 @@ async def test_destroying_one_key_erases_every_body_of_its_entity_and_no_other(s
     )
     store._connections.writing.connection.execute("UPDATE entity SET key = NULL WHERE id = ?", (people[0].id,))
     assert [entry.row.body for entry in await store.recent(0, 10)] == [b"", b"body"]
-    assert [one.body for one in (await store.read([LaneCursor(lane.id, 0)], 10)).deliveries] == [b"", b"body"]
+    assert [one.body for one in (await store.read([LaneCursor(lane.id, FIRST_PLACE)], 10)).deliveries] == [b"", b"body"]
     assert [one.body for one in await store.parked(ParkedFilter(), 10)] == [b"", b"body"]
     assert [one.response for one in await store.attempts(1)] == [b"", b"fine"]
     assert list(await store.conflicts(None, 10)) == [conflicts[1]]

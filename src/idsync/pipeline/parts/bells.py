@@ -9,11 +9,12 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState
+from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState, Place
 from idsync.model.destination import Lane
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.feed import PARKED_PAGE, DeliverLimits, Feed
 from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.tenure import Tenure
 from idsync.policy.retry import RetryPolicy, next_delay_s
 from idsync.ports import Clock, ParkedFilter, Store
 from idsync.telemetry import Counters
@@ -30,10 +31,11 @@ class Bells:
     def __init__(  # noqa: PLR0913  # the composition root names each part once
         self,
         name: str,
-        lanes: Sequence[tuple[Lane, int]],
+        lanes: Sequence[tuple[Lane, Place]],
         *,
         store: Store,
         settler: Settler,
+        tenure: Tenure,
         clock: Clock,
         counters: Counters,
         limits: DeliverLimits,
@@ -42,21 +44,28 @@ class Bells:
         """Wire it; `start` loads what was parked."""
         self.name = name
         self._store = store
-        self._settler = settler
         self._clock = clock
         self._counters = counters
         self._retry = retry
-        self._feed = Feed(store, lanes, memory_max=limits.memory_max, page_max=limits.page_max)
+        self._feed = Feed(
+            store,
+            lanes,
+            memory_max=limits.memory_max,
+            page_max=limits.page_max,
+            is_ordered=store.has_one_writer,
+        )
         self._ringing: dict[Subject, Bell] = {}
         self._parked: dict[Subject, Parked] = {}
         self._due: list[tuple[Instant, int, Subject]] = []
-        settler.attach(self._feed, lambda: None)
+        self._settler = settler
+        self._book = settler.open(self._feed, lambda: None, tenure.fences)
 
     async def start(self) -> None:
         """Load the subjects that are parked."""
         after = 0
         while rows := await self._store.parked(
-            ParkedFilter(destination=self.name, state=ParkedState.PARKED, after=after), PARKED_PAGE
+            ParkedFilter(destination=self.name, state=ParkedState.PARKED, lanes=self._feed.lanes, after=after),
+            PARKED_PAGE,
         ):
             for row in rows:
                 self._keep(row)
@@ -66,6 +75,18 @@ class Bells:
         """Take a delivery that was just committed; one that does not fit is read from the store later."""
         if self._feed.offer(delivery):
             self._ring(delivery)
+
+    def ring(self) -> None:
+        """Another process may have queued something, or put it into its order."""
+        self._feed.ring()
+
+    def owns(self, lane: int) -> bool:
+        """Whether a lane's parked rows are this one's."""
+        return lane in self._feed.lanes
+
+    def close(self) -> None:
+        """Leave the lanes as they were written last: another process goes on from there."""
+        self._settler.close(self._book)
 
     async def fetch(self) -> None:
         """Read what does not come from memory."""
@@ -111,11 +132,11 @@ class Bells:
         attempt = self._attempt(item, outcome, number, error)
         if outcome in UNSETTLED:
             row = self._waiting(item, parked, number, error or outcome, retry_after_s)
-            self._settler.record(attempt, parked=row)
+            self._book.record(attempt, parked=row)
             if row.state is ParkedState.PARKED:
                 self._keep(row)
         else:
-            self._settler.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
+            self._book.record(attempt, unparked=item.id if isinstance(item, Parked) else None)
 
     def rest(self, subject: Subject, bell: Bell, reason: str, until: Instant) -> bool:
         """Park a subject untried until a moment; say whether it did not rest for that reason already.
@@ -126,7 +147,7 @@ class Bells:
         if item is None:
             return False
         row = self._parked_row(item, parked, attempts=0, reason=reason, retry_at=until)
-        self._settler.park(row)
+        self._book.park(row)
         self._keep(row)
         return parked is None or parked.reason != reason
 
@@ -138,14 +159,14 @@ class Bells:
         rung: list[Delivery | Parked] = [*([parked] if parked is not None else []), *bell]
         for item in rung[:-1]:
             superseded = self._attempt(item, Outcome.SUPERSEDED, 0, None)
-            self._settler.record(superseded, unparked=item.id if isinstance(item, Parked) else None)
+            self._book.record(superseded, unparked=item.id if isinstance(item, Parked) else None)
         return parked, rung[-1] if rung else None
 
     def requeue(self, row: Parked) -> None:
         """Carry out an operator's command: try a dead row's subject again."""
         now = self._clock.now()
         revived = msgspec.structs.replace(row, state=ParkedState.PARKED, retry_at=now, attempts=0, first_at=now)
-        self._settler.park(revived)
+        self._book.park(revived)
         self._keep(revived)
 
     def _ring(self, delivery: Delivery) -> None:
@@ -155,7 +176,7 @@ class Bells:
         """Keep a subject's parked row: one for each subject, the newest."""
         older = self._parked.get(row.subject)
         if older is not None and older.id != row.id:
-            self._settler.unpark(min(older, row, key=lambda one: one.id).id)
+            self._book.unpark(min(older, row, key=lambda one: one.id).id)
             row = max(older, row, key=lambda one: one.id)
         self._parked[row.subject] = row
         heappush(self._due, (row.retry_at if row.retry_at is not None else self._clock.now(), row.id, row.subject))

@@ -153,11 +153,20 @@ class Draft:
         self._dispatch_endpoints(event.type, event.subject, event.version or 0, row, seq)
         return Receipt(arrival.id, Verdict.APPLIED)
 
-    def plan(self, positions: dict[PeerName, Position], rereads: list[Reread], rereads_done: list[Reread]) -> Plan:
-        """Finish: everything this batch writes."""
+    def plan(
+        self,
+        positions: dict[PeerName, Position],
+        rereads: list[Reread],
+        rereads_done: list[Reread],
+        fences: dict[str, int],
+        read: Snapshot,
+    ) -> Plan:
+        """Finish: everything this batch writes, and what it was made from."""
         asked = {(one.peer, one.kind, one.external_id): one for one in rereads} | self.rereads
         return Plan(
             epoch=self.epoch,
+            fences=fences,
+            read=read,
             inbox=tuple(self.inbox),
             entities=tuple(EntityWrite(one, self.revs.get(one.id)) for one in self.touched.values()),
             conflicts=tuple(self.conflicts),

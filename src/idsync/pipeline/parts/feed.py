@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from idsync.model.delivery import Delivery
+from idsync.model.delivery import Delivery, Place
 from idsync.model.destination import Lane
 from idsync.model.plan import LaneCursor
 from idsync.ports import Lanes
@@ -32,41 +32,49 @@ class DeliverLimits(msgspec.Struct, frozen=True, kw_only=True):
 class _Lane:
     """One lane in memory: its cursor, and which of the deliveries taken from it are settled."""
 
-    __slots__ = ("after", "done", "generation", "has_missed", "id", "is_caught_up", "order", "position")
+    __slots__ = ("after", "done", "generation", "has_missed", "id", "is_caught_up", "order", "position", "settled")
 
-    def __init__(self, lane: Lane, position: int) -> None:
+    def __init__(self, lane: Lane, position: Place) -> None:
         self.id = lane.id
         self.generation = lane.generation
         self.after = position
+        self.settled = position
         self.position = position
-        self.order: deque[int] = deque()
+        self.order: deque[Place] = deque()
         self.done: set[int] = set()
         self.is_caught_up = False
         self.has_missed = False
 
     def take(self, delivery: Delivery) -> None:
-        self.order.append(delivery.id)
-        self.after = delivery.id
+        self.order.append(delivery.place)
+        self.after = delivery.place
 
     def settle(self, delivery: int) -> None:
+        """Mark one; `settled` is the place up to which nothing is open any more."""
         self.done.add(delivery)
-        while self.order and self.order[0] in self.done:
-            self.done.discard(self.order.popleft())
-
-    def settled_up_to(self) -> int:
-        """The id up to which everything is settled: only what comes before the first open one counts."""
-        return self.order[0] - 1 if self.order else self.after
+        while self.order and self.order[0][1] in self.done:
+            self.settled = self.order.popleft()
+            self.done.discard(self.settled[1])
 
 
 class Feed:
     """All lanes of one destination. Owned by one deliverer; every method runs in the event loop."""
 
-    def __init__(self, store: Lanes, lanes: Sequence[tuple[Lane, int]], *, memory_max: int, page_max: int) -> None:
+    def __init__(  # what bounds it, each named at the call
+        self,
+        store: Lanes,
+        lanes: Sequence[tuple[Lane, Place]],
+        *,
+        memory_max: int,
+        page_max: int,
+        is_ordered: bool = True,
+    ) -> None:
         """Start behind the settled positions.
 
         Args:
             store: where lanes are read.
             lanes: the destination's open lanes with their positions, older generations first.
+            is_ordered: whether what is offered comes in the lane's order: only where one process commits.
             memory_max: deliveries held in memory at most; beyond it lanes fall back to the store.
             page_max: deliveries read for one lane at a time.
         """
@@ -74,6 +82,7 @@ class Feed:
         self._lanes = {lane.id: _Lane(lane, position) for lane, position in lanes}
         self._memory_max = memory_max
         self._page_max = page_max
+        self._is_ordered = is_ordered
         self._moved: set[int] = set()
         self.size = 0
         """Deliveries in memory, not settled yet."""
@@ -81,15 +90,26 @@ class Feed:
     def offer(self, delivery: Delivery) -> bool:
         """Take a delivery that was just committed, if its lane is caught up and there is room; say whether."""
         lane = self._lanes[delivery.lane]
-        if delivery.id <= lane.after:
+        if self._is_ordered and delivery.place <= lane.after:
             return False
-        if lane.is_caught_up and self.size < self._memory_max:
+        if self._is_ordered and lane.is_caught_up and self.size < self._memory_max:
             lane.take(delivery)
             self.size += 1
             return True
         lane.is_caught_up = False
         lane.has_missed = True
         return False
+
+    def ring(self) -> None:
+        """Another process may have queued something: every lane is to be read."""
+        for lane in self._lanes.values():
+            lane.is_caught_up = False
+            lane.has_missed = True
+
+    @property
+    def lanes(self) -> frozenset[int]:
+        """The lanes that are fed."""
+        return frozenset(self._lanes)
 
     @property
     def is_behind(self) -> bool:
@@ -128,13 +148,12 @@ class Feed:
         self._moved.add(lane)
         self.size -= 1
 
-    def take_progress(self) -> dict[int, int]:
+    def take_progress(self) -> dict[int, Place]:
         """The positions of the lanes that moved since the last call."""
         progress = {}
         for number in self._moved:
             lane = self._lanes[number]
-            position = lane.settled_up_to()
-            if position > lane.position:
-                progress[number] = lane.position = position
+            if lane.settled > lane.position:
+                progress[number] = lane.position = lane.settled
         self._moved.clear()
         return progress

@@ -1,32 +1,90 @@
 """Settle: what became of many deliveries, in one group commit per flush (DESIGN §1).
 
 Attempts, lane positions and parked rows of one moment are written together, so a lane never passes a delivery whose
-result or parked row is not there.
+result or parked row is not there. Each deliverer has a book of its own: where its lanes were taken by another process,
+its book is closed unwritten, and the others are written without it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from idsync import crash
 from idsync.errors import StoreFenced
-from idsync.model.delivery import Attempt, Parked
+from idsync.model.delivery import Attempt, Parked, Place
 from idsync.model.plan import Committed, Fenced, Plan, Redo
 from idsync.pipeline.parts.feed import Feed
 from idsync.pipeline.parts.wake import wait_for
 from idsync.ports import Clock, Inbox
 
+NO_FENCES: Mapping[str, int] = {}
+
 
 @dataclass(slots=True)
-class _Pending:
+class _Page:
+    """What one book has to write."""
+
+    book: "Book"
     attempts: list[Attempt] = field(default_factory=list)
     parked: dict[int, Parked] = field(default_factory=dict)
     unparked: dict[int, None] = field(default_factory=dict)
-    commands: list[int] = field(default_factory=list)
+    progress: dict[int, Place] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.attempts or self.parked or self.unparked or self.commands)
+        return not (self.attempts or self.parked or self.unparked)
+
+
+class Book:
+    """What one deliverer has to write; made by `Settler.open`."""
+
+    def __init__(
+        self, settler: "Settler", feed: Feed, fences: Mapping[str, int], on_flushed: Callable[[], None]
+    ) -> None:
+        """Begin with nothing."""
+        self._settler = settler
+        self._feed = feed
+        self.fences = fences
+        self.on_flushed = on_flushed
+        self.is_closed = False
+        """Whether nothing of it is written any more: its deliverer stopped, or its lanes were taken."""
+        self._page = _Page(self)
+
+    def record(self, attempt: Attempt, *, parked: Parked | None = None, unparked: int | None = None) -> None:
+        """Add one try; with it the parked row that it made or moved, or the parked row that it ended."""
+        self._page.attempts.append(attempt)
+        self._settler.note(attempts=1)
+        if parked is not None:
+            self.park(parked)
+        if unparked is not None:
+            self.unpark(unparked)
+
+    def park(self, parked: Parked) -> None:
+        """Insert or replace a parked row that no try of its own stands behind."""
+        self._page.unparked.pop(parked.id, None)
+        self._page.parked[parked.id] = parked
+        self._settler.note()
+
+    def unpark(self, delivery: int) -> None:
+        """End a parked row."""
+        self._page.parked.pop(delivery, None)
+        self._page.unparked[delivery] = None
+        self._settler.note()
+
+    def next_flush(self) -> int:
+        """The number of the flush that will have written everything recorded so far."""
+        return self._settler.begun + (0 if self._page.is_empty else 1)
+
+    @property
+    def flushed(self) -> int:
+        """The number of the last flush that is durable."""
+        return self._settler.flushed
+
+    def take_page(self) -> _Page | None:
+        """Give what is to be written, with the places reached; None: nothing."""
+        page, self._page = self._page, _Page(self)
+        page.progress = self._feed.take_progress()
+        return None if page.is_empty and not page.progress else page
 
 
 class Settler:
@@ -47,57 +105,40 @@ class Settler:
         self._epoch = epoch
         self._linger_s = linger_s
         self._full_at = full_at
-        self._pending = _Pending()
+        self._books: dict[Book, None] = {}
+        self._commands: list[int] = []
+        self._size = 0
         self._since: float | None = None
-        self._unwritten: Plan | None = None
-        self._begun = 0
+        self._unwritten: tuple[list[_Page], list[int]] | None = None
+        self.begun = 0
         self.flushed = 0
         """The number of the last flush that is durable."""
-        self._feeds: list[Feed] = []
-        self._listeners: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    def attach(self, feed: Feed, on_flushed: Callable[[], None]) -> None:
-        """Carry this feed's positions from now on, and call back after each flush."""
-        self._feeds.append(feed)
-        self._listeners.append(on_flushed)
+    def open(self, feed: Feed, on_flushed: Callable[[], None], fences: Mapping[str, int] = NO_FENCES) -> Book:
+        """Carry a feed's positions from now on, under the leases of its lanes; call back after each flush."""
+        book = Book(self, feed, fences, on_flushed)
+        self._books[book] = None
+        return book
 
-    def record(self, attempt: Attempt, *, parked: Parked | None = None, unparked: int | None = None) -> None:
-        """Add one try; with it the parked row that it made or moved, or the parked row that it ended."""
-        self._pending.attempts.append(attempt)
-        if parked is not None:
-            self.park(parked)
-        if unparked is not None:
-            self.unpark(unparked)
-        self._note()
-
-    def park(self, parked: Parked) -> None:
-        """Insert or replace a parked row that no try of its own stands behind."""
-        self._pending.unparked.pop(parked.id, None)
-        self._pending.parked[parked.id] = parked
-        self._note()
-
-    def unpark(self, delivery: int) -> None:
-        """End a parked row."""
-        self._pending.parked.pop(delivery, None)
-        self._pending.unparked[delivery] = None
-        self._note()
+    def close(self, book: Book) -> None:
+        """Write nothing more of a book: whoever owns its lanes next begins where it was flushed last."""
+        book.is_closed = True
+        self._books.pop(book, None)
 
     def finish(self, command: int) -> None:
         """End an operator's command."""
-        self._pending.commands.append(command)
-        self._note()
+        self._commands.append(command)
+        self.note()
 
-    def next_flush(self) -> int:
-        """The number of the flush that will have written everything recorded so far."""
-        return self._begun + (0 if self._pending.is_empty else 1)
-
-    def _note(self) -> None:
+    def note(self, attempts: int = 0) -> None:
+        """Know that something is to be written."""
+        self._size += attempts
         if self._since is None:
             self._since = self._clock.monotonic()
             self._wake.set()
-        elif len(self._pending.attempts) == self._full_at:
+        elif self._size == self._full_at:
             self._wake.set()
 
     async def tick(self) -> float:
@@ -106,7 +147,7 @@ class Settler:
         if self._since is None and self._unwritten is None:
             return 1.0
         left_s = (self._since or 0.0) + self._linger_s - self._clock.monotonic()
-        if left_s > 0 and len(self._pending.attempts) < self._full_at:
+        if left_s > 0 and self._size < self._full_at:
             return left_s
         await self.flush()
         return self._linger_s if self._since is not None else 1.0
@@ -119,39 +160,51 @@ class Settler:
         """Write what was collected, now; one flush at a time, whoever asks.
 
         Raises:
-            StoreError: it was not written; the same plan is tried first by the next flush.
+            StoreError: it was not written; the same pages are tried first by the next flush.
         """
         async with self._turn:
-            await self._flush()
+            if self._unwritten is None:
+                self._unwritten = self._collect()
+            if self._unwritten is None:
+                return
+            await self._write(*self._unwritten)
+            self._unwritten = None
+        for book in list(self._books):
+            book.on_flushed()
 
-    async def _flush(self) -> None:
-        if self._unwritten is None:
-            self._unwritten = self._collect()
-        if self._unwritten is None:
-            return
-        crash.point("park.before_commit" if self._unwritten.parked else "settle.before_commit")
-        match await self._store.commit(self._unwritten):
-            case Committed():
-                self._unwritten = None
-                self.flushed = self._begun
-                crash.point("settle.after_commit")
-            case Redo() | Fenced():
-                raise StoreFenced
-        for listen in self._listeners:
-            listen()
+    async def _write(self, pages: list[_Page], commands: list[int]) -> None:
+        """Write some pages; without those whose lanes are somebody else's by now."""
+        while pages or commands:
+            plan = self._plan(pages, commands)
+            crash.point("park.before_commit" if plan.parked else "settle.before_commit")
+            match await self._store.commit(plan):
+                case Committed():
+                    break
+                case Fenced(leases) if leases:
+                    for page in [one for one in pages if not leases.isdisjoint(one.book.fences)]:
+                        self.close(page.book)
+                        pages.remove(page)
+                case Redo() | Fenced():
+                    raise StoreFenced
+        self.flushed = self.begun
+        crash.point("settle.after_commit")
 
-    def _collect(self) -> Plan | None:
-        pending = self._pending
-        self._pending, self._since = _Pending(), None
-        if pending.is_empty:
+    def _collect(self) -> tuple[list[_Page], list[int]] | None:
+        pages = [page for book in self._books if (page := book.take_page()) is not None]
+        commands, self._commands, self._since, self._size = self._commands, [], None, 0
+        if not pages and not commands:
             return None
-        self._begun += 1
+        self.begun += 1
+        return pages, commands
+
+    def _plan(self, pages: list[_Page], commands: list[int]) -> Plan:
         return Plan(
             epoch=self._epoch,
-            attempts=tuple(pending.attempts),
-            progress={lane: position for feed in self._feeds for lane, position in feed.take_progress().items()},
-            parked=tuple(pending.parked.values()),
-            unparked=tuple(pending.unparked),
-            commands_done=tuple(pending.commands),
+            fences={name: epoch for page in pages for name, epoch in page.book.fences.items()},
+            attempts=tuple(one for page in pages for one in page.attempts),
+            progress={lane: place for page in pages for lane, place in page.progress.items()},
+            parked=tuple(one for page in pages for one in page.parked.values()),
+            unparked=tuple(one for page in pages for one in page.unparked),
+            commands_done=tuple(commands),
             at=self._clock.now(),
         )

@@ -4,15 +4,29 @@ Runs inside the writer's transaction (`BEGIN IMMEDIATE`), so nothing moves betwe
 come before all writes: a plan that is fenced or must be redone has written nothing.
 """
 
-from collections.abc import Iterator
-
 from idsync.errors import DataRefused
-from idsync.model.entity import Entity
 from idsync.model.plan import CommitResult, Committed, Fenced, InboxKey, LinkKey, Plan, Redo
 from idsync.model.values import EntityId, PeerName
-from idsync.stores.sqlite import rows
+from idsync.stores.common import rows
+from idsync.stores.common.seal import EntityKeys, make_key
+from idsync.stores.common.sense import (
+    Claims,
+    asked_of,
+    check_claims,
+    check_sense,
+    email_of,
+    entities_named,
+    expected_revs,
+    given_up,
+    links_of,
+    moved_emails,
+    moved_links,
+)
+from idsync.stores.sqlite import cluster
 from idsync.stores.sqlite.db import Db, to_json
-from idsync.stores.sqlite.seal import EntityKeys, make_key
+from idsync.stores.sqlite.directory import find_emails, find_links
+
+NOTHING_MOVED = Redo()
 
 
 def commit(db: Db, plan: Plan) -> CommitResult:
@@ -24,22 +38,27 @@ def commit(db: Db, plan: Plan) -> CommitResult:
     epoch, seq, delivery = db.read("read_registry")[0]
     if plan.epoch != epoch:
         return Fenced()
-    _check_sense(plan)
-    found = db.read("find_revs", to_json(_ids_in(plan)))
-    claims = [(key, one.entity.id) for one in plan.entities for key in _links_of(one.entity)]
-    if len({key for key, _ in claims}) != len(set(claims)):
-        raise DataRefused("the plan gives one id at a peer to two entities")
-    owners = _find_owners(db, claims)
-    moved = _moved_entities(plan, {id_: rev for id_, rev, _ in found})
-    given_up = _given_up(plan, claims, owners)
-    taken = {claimant for key, claimant in claims if owners.get(key, claimant) != claimant and key not in given_up}
-    redo = Redo(entities=frozenset(moved | taken), inbox=_known_keys(db, plan) | _settled_keys(db, plan))
-    if redo.entities or redo.inbox:
+    if lost := cluster.lost(db, plan.fences):
+        return Fenced(lost)
+    check_sense(plan)
+    expected = expected_revs(plan)
+    found = db.read("find_revs", to_json(list(expected.keys() | entities_named(plan))))
+    claims = [(key, one.entity.id) for one in plan.entities for key in links_of(one.entity)]
+    check_claims(claims)
+    owners = find_links(db, {*(key for key, _ in claims), *asked_of(plan).links})
+    passed_on = given_up(plan, claims, owners)
+    redo = Redo(
+        entities=_moved(expected, {id_: rev for id_, rev, _ in found}) | _taken(claims, owners, passed_on),
+        inbox=_known_keys(db, plan) | _settled_keys(db, plan),
+        links=frozenset() if plan.read is None else moved_links(plan.read, owners),
+        emails=frozenset() if plan.read is None else moved_emails(plan.read, find_emails(db, plan.read.asked.emails)),
+    )
+    if redo != NOTHING_MOVED:
         return redo
     keys: dict[str, bytes | None] = {id_: key for id_, _, key in found}
     keys |= {one.entity.id: make_key() for one in plan.entities if one.entity.id not in keys}
     _write_entities(db, plan, keys)
-    is_new = {key for key, _ in claims} - owners.keys() | given_up
+    is_new = {key for key, _ in claims} - owners.keys() | passed_on
     db.write_many("insert_link", [(*key, claimant) for key, claimant in claims if key in is_new])
     seqs = tuple(range(seq + 1, seq + 1 + len(plan.inbox)))
     ids = tuple(range(delivery + 1, delivery + 1 + len(plan.deliveries)))
@@ -53,52 +72,16 @@ def commit(db: Db, plan: Plan) -> CommitResult:
     return Committed(seqs, ids, released)
 
 
-def _check_sense(plan: Plan) -> None:
-    """Refuse what no order of writers could make right."""
-    written = [one.entity.id for one in plan.entities]
-    if len(set(written)) != len(written):
-        raise DataRefused("the plan writes an entity twice; merge its events one after the other in memory")
-    for one in plan.entities:
-        if one.entity.rev == one.expected_rev:
-            raise DataRefused(f"the plan writes the entity {one.entity.id} without moving its rev")
-
-
-def _ids_in(plan: Plan) -> list[str]:
-    """Every entity whose rev or key this plan needs."""
-    ids: set[str] = {one.entity.id for one in plan.entities}
-    ids.update(row.entity for row in plan.inbox if row.entity is not None)
-    ids.update(one.row.entity for one in plan.settles if one.row.entity is not None)
-    ids.update(one.entity for one in plan.conflicts)
-    ids.update(rows.candidate_of(one.subject) for one in plan.attempts)
-    ids.update(rows.candidate_of(one.subject) for one in plan.parked)
-    return list(ids)
-
-
-def _links_of(entity: Entity) -> Iterator[LinkKey]:
-    """Every id that the entity has or had, at every peer; each once."""
-    for peer, link in entity.links.items():
-        for external_id in dict.fromkeys((link.external_id, *link.former)):
-            if external_id is not None:
-                yield peer, entity.kind, external_id
-
-
-def _find_owners(db: Db, claims: list[tuple[LinkKey, EntityId]]) -> dict[LinkKey, EntityId]:
-    """Who has the ids at peers that this plan's entities claim."""
-    if not claims:
-        return {}
-    found = rows.decode_links(db.read_packed("find_links", [key for key, _ in claims]))
-    return {(peer, kind, external_id): owner for peer, kind, external_id, owner in found}
-
-
-def _given_up(plan: Plan, claims: list[tuple[LinkKey, EntityId]], owners: dict[LinkKey, EntityId]) -> set[LinkKey]:
-    """Ids whose owner is written without them by this very plan: they pass to who claims them now."""
-    written, kept = {one.entity.id for one in plan.entities}, set(claims)
-    return {key for key, owner in owners.items() if owner in written and (key, owner) not in kept}
-
-
-def _moved_entities(plan: Plan, revs: dict[str, int]) -> set[EntityId]:
+def _moved(expected: dict[EntityId, int | None], revs: dict[str, int]) -> frozenset[EntityId]:
     """Entities that are not as they were read."""
-    return {one.entity.id for one in plan.entities if revs.get(one.entity.id) != one.expected_rev}
+    return frozenset(id_ for id_, rev in expected.items() if revs.get(id_) != rev)
+
+
+def _taken(claims: Claims, owners: dict[LinkKey, EntityId], passed_on: set[LinkKey]) -> frozenset[EntityId]:
+    """Entities that claim an id which another one has."""
+    return frozenset(
+        claimant for key, claimant in claims if owners.get(key, claimant) != claimant and key not in passed_on
+    )
 
 
 def _known_keys(db: Db, plan: Plan) -> frozenset[InboxKey]:
@@ -129,16 +112,10 @@ def _write_entities(db: Db, plan: Plan, keys: EntityKeys) -> None:
     entities = [one.entity for one in plan.entities]
     db.write_many("put_entity", [(one.id, one.kind, one.rev, keys[one.id], rows.encode(one)) for one in entities])
     claims = dict[str, str](db.read("find_claims", to_json([one.id for one in entities])))
-    moved = [one for one in entities if claims.get(one.id) != _email_of(one)]
+    moved = [one for one in entities if claims.get(one.id) != email_of(one)]
     if moved:
         db.write("release_email", to_json([one.id for one in moved]))
-        db.write_many("claim_email", [(one.id, one.kind, _email_of(one)) for one in moved if _email_of(one)])
-
-
-def _email_of(entity: Entity) -> str | None:
-    """The e-mail that an entity claims: a tombstone claims none."""
-    email = entity.value_of("email")
-    return email if isinstance(email, str) and email and entity.deleted is None else None
+        db.write_many("claim_email", [(one.id, one.kind, email_of(one)) for one in moved if email_of(one)])
 
 
 def _write_inbox(db: Db, plan: Plan, seqs: tuple[int, ...], keys: EntityKeys) -> None:
@@ -191,14 +168,16 @@ def _write_sources(db: Db, plan: Plan) -> None:
         [(one.peer, one.kind, one.external_id, one.asked_at, one.retry_at, one.attempts) for one in plan.rereads],
     )
     db.write_many(
-        "put_position", [(peer, one.generation, one.number, one.nonce) for peer, one in plan.positions.items()]
+        "put_position",
+        [(peer, one.generation, one.number, one.nonce, one.mark) for peer, one in plan.positions.items()],
     )
 
 
 def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
     """Write what the deliver side settles: attempts, positions, parked rows, commands."""
     db.write_many("insert_attempt", [rows.attempt_columns(one, keys) for one in plan.attempts])
-    if plan.progress and db.write("advance_lanes", to_json(list(plan.progress.items()))) != len(plan.progress):
+    places = [(lane, id_) for lane, (_, id_) in plan.progress.items()]
+    if places and db.write("advance_lanes", to_json(places)) != len(plan.progress):
         raise DataRefused(f"a position is for a lane that was never opened; the plan names {sorted(plan.progress)}")
     db.write_many("put_parked", [rows.parked_columns(one, keys) for one in plan.parked])
     if plan.unparked:

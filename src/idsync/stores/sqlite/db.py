@@ -11,9 +11,7 @@ import apsw
 import msgspec
 
 from idsync.errors import DataRefused, StoreError
-
-Row = tuple[Any, ...]
-"""One row as SQLite gives it: its columns are typed where they become a value of ours."""
+from idsync.stores.common.rows import Row
 
 CHUNKS: Final = (64, 16, 4, 1)
 """Rows written by one statement. Few sizes, so that each is prepared once; one statement for many rows lets go of the

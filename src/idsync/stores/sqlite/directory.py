@@ -7,7 +7,7 @@ from idsync.model.event import Receipt
 from idsync.model.plan import EmailKey, InboxKey, Keys, LinkKey, Reread, Snapshot, Waiting
 from idsync.model.values import EntityId, Instant
 from idsync.ports import InboxEntry
-from idsync.stores.sqlite import rows
+from idsync.stores.common import rows
 from idsync.stores.sqlite.db import Db
 
 FOUND_MAX = 20
@@ -18,10 +18,10 @@ def load(db: Db, keys: Keys) -> Snapshot:
     """Read what a batch must know."""
     with db.moment():
         known = _find_known(db, keys.inbox)
-        links = _find_links(db, keys.links)
-        emails = _find_emails(db, keys.emails)
+        links = find_links(db, keys.links)
+        emails = find_emails(db, keys.emails)
         entities = _find_entities(db, {*keys.entities, *links.values(), *emails.values()})
-    return Snapshot(known, links, emails, {one.id: one for one in entities})
+    return Snapshot(keys, known, links, emails, {one.id: one for one in entities})
 
 
 def _find_known(db: Db, keys: frozenset[InboxKey]) -> dict[InboxKey, Receipt]:
@@ -31,14 +31,15 @@ def _find_known(db: Db, keys: frozenset[InboxKey]) -> dict[InboxKey, Receipt]:
     return {(peer, id_): Receipt(id_, verdict, reason, entity) for peer, id_, verdict, reason, entity in found}
 
 
-def _find_links(db: Db, keys: frozenset[LinkKey]) -> dict[LinkKey, EntityId]:
+def find_links(db: Db, keys: Collection[LinkKey]) -> dict[LinkKey, EntityId]:
+    """Give the entity behind each id at a peer."""
     if not keys:
         return {}
     found = rows.decode_links(db.read_packed("find_links", keys))
     return {(peer, kind, external_id): entity for peer, kind, external_id, entity in found}
 
 
-def _find_emails(db: Db, keys: frozenset[EmailKey]) -> dict[EmailKey, EntityId]:
+def find_emails(db: Db, keys: Collection[EmailKey]) -> dict[EmailKey, EntityId]:
     """Give the holder of each e-mail: where several entities claim one, the first claim counts."""
     found = rows.decode_emails(db.read_packed("find_emails", keys)) if keys else []
     return {(kind, email): entity for kind, email, entity in reversed(found)}

@@ -4,11 +4,13 @@ from idsync.model.delivery import ParkedState
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
 from idsync.ports import Stats
-from idsync.stores.sqlite.db import Db, Row
+from idsync.stores.common.rows import Row
+from idsync.stores.sqlite.db import Db
 
 
 def begin_epoch(db: Db) -> int:
-    """Begin a new epoch and give it. Writes."""
+    """Begin a new epoch and give it; every lease ends with the one before. Writes."""
+    db.write("end_leases")
     return int(db.read("begin_epoch")[0][0])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from idsync.model.delivery import Attempt, Parked
+from idsync.model.delivery import Attempt, Parked, Place
 from idsync.model.destination import Destination, Lane
 from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import (
@@ -26,10 +26,11 @@ from idsync.model.plan import (
 )
 from idsync.model.values import EntityId, Instant, PeerName
 from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, Stats
-from idsync.stores.sqlite import directory, lanes, registry
+from idsync.stores.common.retention import Retention
+from idsync.stores.sqlite import cluster, directory, lanes, registry
 from idsync.stores.sqlite.commit import commit
 from idsync.stores.sqlite.file import Connections, close_file, open_file
-from idsync.stores.sqlite.retention import Retention, Sweep, trim
+from idsync.stores.sqlite.retention import Sweep, trim
 from idsync.stores.sqlite.threads import Reader, Writer
 
 TRIM_STEP: Final = 500
@@ -115,7 +116,7 @@ class SqliteStore:
 
     # --- Lanes
 
-    async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, int]]:
+    async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, Place]]:
         """Make sure that these have their lanes; give their open ones, older generations first, with their positions.
 
         A lane of an older generation is open while a delivery waits in it or a parked or dead row belongs to it.
@@ -161,10 +162,38 @@ class SqliteStore:
         found, self._sweep = step
         return found
 
+    # --- Cluster
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Yes: the file has one owner."""
+        return True
+
+    async def lease(self, holder: str, wanted: Sequence[str], ttl_s: float) -> dict[str, int]:
+        """Keep what is ours, take what is free or over; return what is ours, with its epoch."""
+        return await self._writer.write(lambda db: cluster.lease(db, holder, wanted, ttl_s), len(wanted))
+
+    async def release(self, holder: str, names: Sequence[str]) -> None:
+        """Give back what is ours; what is not ours is left alone."""
+        await self._writer.write(lambda db: cluster.release(db, holder, names), len(names))
+
+    async def holders(self, prefix: str) -> dict[str, str]:
+        """Who has which lease whose name begins so."""
+        return await self._loader.read(cluster.holders, prefix)
+
+    async def tick(self, epoch: int) -> bool:
+        """Nothing to do: with one writer the order of ids is the order of commits."""
+        del epoch
+        return False
+
+    async def wait(self, timeout_s: float) -> None:
+        """Sleep: nobody else commits."""
+        await asyncio.sleep(timeout_s)
+
     # --- Registry
 
     async def start(self) -> int:
-        """Begin a new epoch and return it; every plan of an older epoch is fenced from now on."""
+        """Begin a new epoch and return it; every older plan is fenced and every lease over from now on."""
         return await self._writer.write(registry.begin_epoch, 1)
 
     async def position(self, peer: PeerName) -> Position | None:

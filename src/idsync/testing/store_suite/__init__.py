@@ -10,7 +10,7 @@ a store that ends with its process is not put through them, and says so in its o
 
 from typing import Final
 
-from idsync.testing.store_suite import directory, durable, inbox, lanes, registry, retention, waits
+from idsync.testing.store_suite import cluster, directory, durable, inbox, lanes, races, registry, retention, waits
 from idsync.testing.store_suite.durable import DurableCheck, StoreRig
 from idsync.testing.store_suite.samples import Check
 
@@ -20,6 +20,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     *directory.CHECKS,
     *lanes.CHECKS,
     *retention.CHECKS,
+    *cluster.CHECKS,
+    *races.CHECKS,
     *registry.CHECKS,
 )
 DURABLE_CHECKS: Final[tuple[DurableCheck, ...]] = durable.CHECKS

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from idsync.model.entity import Conflict
-from idsync.model.plan import Committed, EntityWrite, Keys, LaneCursor, Plan, Position, Wait
+from idsync.model.plan import Committed, EntityWrite, Keys, Plan, Position, Wait
 from idsync.model.values import Subject
 from idsync.ports import ParkedFilter, Store
 from idsync.testing.store_suite.samples import (
@@ -40,7 +40,7 @@ class StoreRig(Protocol):
         """Open what a new process finds if this one is killed now."""
         ...
 
-    def read_at_rest(self) -> bytes:
+    async def read_at_rest(self) -> bytes:
         """Every byte that is kept."""
         ...
 
@@ -62,7 +62,7 @@ async def reopened_store_has_kept_everything(rig: StoreRig) -> None:
             positions={AUTH: Position("g", 1, "n")},
             attempts=(tried(1, 1),),
             parked=(parked_row(1, line.audit[0]),),
-            progress={line.audit[0].id: 8},
+            progress={line.audit[0].id: (0, 8)},
         )
     )
     await rig.store.put_setting("secret", b"value")
@@ -74,7 +74,7 @@ async def reopened_store_has_kept_everything(rig: StoreRig) -> None:
     assert await store.position(AUTH) == Position("g", 1, "n")
     assert list(await store.attempts(1)) == [tried(1, 1)]
     assert list(await store.parked(ParkedFilter(), 10)) == [parked_row(1, line.audit[0])]
-    assert dict(await store.open([AUDIT]))[line.audit[0]] == 8
+    assert dict(await store.open([AUDIT]))[line.audit[0]] == (0, 8)
     assert await store.setting("secret") == b"value"
 
 
@@ -88,8 +88,9 @@ async def numbers_are_never_given_twice_after_reopening(rig: StoreRig) -> None:
     """Also when everything was forgotten before the end."""
     line = await begin(rig.store)
     before = await line.accept(row("e1"), row("e2"))
-    await line.commit(Plan(epoch=0, progress={line.audit[0].id: before.deliveries[1]}))
-    assert await rig.store.trim(LATER, 100) == 4
+    await line.pass_by(line.audit[0], before.deliveries[1])
+    assert await rig.store.trim(LATER, 100)
+    assert not await line.is_known(row("e1"))
     after = await (await begin(await rig.reopen())).accept(row("e3"))
     assert after.inbox[0] > before.inbox[1]
     assert after.deliveries[0] > before.deliveries[1]
@@ -123,13 +124,13 @@ async def killed_process_goes_on_where_it_was(rig: StoreRig) -> None:
     line = await begin(rig.store)
     before = await line.accept(row("e1", body=b"body"), row("e2"))
     lane = line.audit[0]
-    await line.commit(Plan(epoch=0, progress={lane.id: before.deliveries[0]}))
+    await line.pass_by(lane, before.deliveries[0])
     store = await rig.crash()
     assert len((await store.load(Keys(inbox=frozenset({(AUTH, "e1"), (AUTH, "e2")})))).known) == 2
-    position = dict(await store.open([AUDIT]))[lane]
-    page = await store.read([LaneCursor(lane.id, position)], 10)
+    line = await begin(store)
+    page = await line.read(lane.id, after=dict(await store.open([AUDIT]))[lane])
     assert [one.event_id for one in page.deliveries] == ["event-e2"]
-    after = await (await begin(store)).accept(row("e3"))
+    after = await line.accept(row("e3"))
     assert after.deliveries[0] > before.deliveries[1]
 
 
@@ -159,7 +160,7 @@ async def body_of_an_entity_is_never_kept_in_the_clear(rig: StoreRig) -> None:
             attempts=(msgspec.structs.replace(tried(1, 1), subject=subject, response=b"SECRET-ANSWER"),),
         )
     )
-    kept = rig.read_at_rest()
+    kept = await rig.read_at_rest()
     assert b"IN THE CLEAR" in kept
     assert b"SECRET" not in kept
 

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from idsync.errors import DataRefused
-from idsync.model.delivery import Delivery, Outcome, ParkedState
+from idsync.model.delivery import FIRST_PLACE, Delivery, Outcome, ParkedState
 from idsync.model.destination import Lane, Level
 from idsync.model.plan import Command, CommandName, Committed, EntityWrite, LaneCursor, LanePage, LaneRow, Plan
 from idsync.model.values import Instant, Subject
@@ -29,7 +29,9 @@ async def destination_has_its_lanes_at_every_level(store: Store) -> None:
     opened = await store.open([AUDIT])
     places = [(lane.level, lane.number) for lane, _ in opened]
     assert sorted(places) == sorted((level, number) for level in Level for number in range(AUDIT.lanes))
-    assert {(lane.destination, lane.generation, position) for lane, position in opened} == {(AUDIT.name, 1, 0)}
+    assert {(lane.destination, lane.generation, position) for lane, position in opened} == {
+        (AUDIT.name, 1, FIRST_PLACE)
+    }
     assert list(await store.open([AUDIT])) == list(opened)
 
 
@@ -51,7 +53,8 @@ async def changed_number_of_lanes_opens_a_new_generation(store: Store) -> None:
     assert old == line.audit[0]
     assert {lane.generation for lane in new} == {2}
     assert len(new) == 3 * len(Level)
-    await line.commit(Plan(epoch=0, progress={old.id: committed.deliveries[0]}, parked=(parked_row(1, old),)))
+    place = await line.place(committed.deliveries[0])
+    await line.commit(Plan(epoch=0, progress={old.id: place}, parked=(parked_row(1, old),)))
     assert old in {lane for lane, _ in await store.open([wider])}
     await line.commit(Plan(epoch=0, unparked=(1,)))
     assert {lane for lane, _ in await store.open([wider])} == set(new)
@@ -65,11 +68,12 @@ async def deliveries_of_a_lane_are_read_in_order(store: Store) -> None:
     lanes = [second if index == 3 else first for index in range(len(rows))]
     queued = tuple(LaneRow(lane, rows[index].subject, 0, row=index) for index, lane in enumerate(lanes))
     committed = await line.commit(Plan(epoch=0, inbox=rows, deliveries=queued))
-    page = await store.read([LaneCursor(second, 0), LaneCursor(first, committed.deliveries[0])], 3)
+    place = await line.place(committed.deliveries[0])
+    page = await store.read([LaneCursor(second, FIRST_PLACE), LaneCursor(first, place)], 3)
     assert _events(page, first) == ["event-e1", "event-e2", "event-e4"]
     assert _events(page, second) == ["event-e3"]
     assert page.more == {first}
-    page = await store.read([LaneCursor(first, committed.deliveries[4])], 2)
+    page = await line.read(first, after=await line.place(committed.deliveries[4]), limit=2)
     assert (_events(page, first), page.more) == (["event-e5", "event-e6"], frozenset())
 
 
@@ -79,7 +83,8 @@ async def reading_no_lane_gives_nothing(store: Store) -> None:
     committed = await line.accept(row("e1"))
     lane = line.audit[0].id
     assert await store.read([], 10) == LanePage()
-    assert await store.read([LaneCursor(lane, committed.deliveries[0]), LaneCursor(10**6, 0)], 10) == LanePage()
+    place = await line.place(committed.deliveries[0])
+    assert await store.read([LaneCursor(lane, place), LaneCursor(10**6, FIRST_PLACE)], 10) == LanePage()
 
 
 async def delivery_to_an_endpoint_carries_what_is_posted(store: Store) -> None:
@@ -103,8 +108,8 @@ async def delivery_to_an_endpoint_carries_what_is_posted(store: Store) -> None:
         queued_at=AT,
     )
     to_target = msgspec.structs.replace(to_endpoint, id=committed.deliveries[1], lane=line.target[1].id, body=b"")
-    page = await store.read([LaneCursor(line.audit[0].id, 0), LaneCursor(line.target[1].id, 0)], 10)
-    assert set(page.deliveries) == {to_endpoint, to_target}
+    page = await line.read(line.audit[0].id, line.target[1].id)
+    assert {msgspec.structs.replace(one, tick=0) for one in page.deliveries} == {to_endpoint, to_target}
 
 
 async def delivery_may_be_of_an_event_that_is_already_there(store: Store) -> None:
@@ -114,9 +119,9 @@ async def delivery_may_be_of_an_event_that_is_already_there(store: Store) -> Non
     endpoint, target = line.audit[0].id, line.target[0].id
     queued = (LaneRow(endpoint, Subject("user/1"), 1, seq=seq), LaneRow(target, Subject("user/1"), 2))
     await line.commit(Plan(epoch=0, deliveries=queued))
-    (again,) = (await store.read([LaneCursor(endpoint, 0)], 10)).deliveries
+    (again,) = (await line.read(endpoint)).deliveries
     assert (again.event, again.event_id, again.body) == (seq, "event-e1", b"body")
-    (bell,) = (await store.read([LaneCursor(target, 0)], 10)).deliveries
+    (bell,) = (await line.read(target)).deliveries
     assert (bell.event, bell.event_id, bell.event_type, bell.body) == (0, "", "", b"")
 
 
@@ -125,9 +130,11 @@ async def position_of_a_lane_never_goes_back(store: Store) -> None:
     line = await begin(store)
     lane = line.audit[0]
     committed = await line.accept(row("e1"), row("e2"))
-    for position in (*committed.deliveries, committed.deliveries[0]):
-        await line.commit(Plan(epoch=0, progress={lane.id: position}))
-    assert dict(await store.open([AUDIT]))[lane] == committed.deliveries[1]
+    first, second = [await line.place(delivery) for delivery in committed.deliveries]
+    assert first < second
+    for place in (first, second, first):
+        await line.commit(Plan(epoch=0, progress={lane.id: place}))
+    assert dict(await store.open([AUDIT]))[lane] == second
 
 
 async def parked_row_is_inserted_replaced_and_ended(store: Store) -> None:
@@ -146,7 +153,7 @@ async def parked_row_is_inserted_replaced_and_ended(store: Store) -> None:
 
 
 async def parked_rows_are_found_by_what_they_are(store: Store) -> None:
-    """By destination, subject and state, in pages by id."""
+    """By destination, subject, state and lanes, in pages by id."""
     line = await begin(store)
     rows = [
         parked_row(1, line.audit[0]),
@@ -164,6 +171,10 @@ async def parked_rows_are_found_by_what_they_are(store: Store) -> None:
     assert await find(ParkedFilter(state=ParkedState.DEAD)) == [3]
     assert await find(ParkedFilter(subject=Subject("user/1"), state=ParkedState.PARKED)) == [1, 4]
     assert await find(ParkedFilter(after=1), 2) == [2, 3]
+    lanes = frozenset({line.audit[0].id, line.target[0].id})
+    assert await find(ParkedFilter(lanes=lanes)) == [1, 3, 4]
+    key = ParkedFilter(destination=AUDIT.name, subject=Subject("user/1"), lanes=frozenset({line.audit[1].id}))
+    assert await find(key) == await find(ParkedFilter(lanes=frozenset())) == []
 
 
 async def body_and_answer_of_an_entity_are_given_back(store: Store) -> None:
@@ -197,7 +208,7 @@ async def deliveries_of_an_event_show_where_each_stands(store: Store) -> None:
     event = committed.inbox[0]
     queued, delivered, unchanged, parked, dead, superseded, dropped = committed.deliveries
     lane = line.audit[0]
-    progress = {lane.id: dropped}
+    progress = {lane.id: await line.place(dropped)}
     await line.commit(
         Plan(
             epoch=0,
@@ -265,9 +276,9 @@ async def position_of_a_lane_that_was_never_opened_is_refused(store: Store) -> N
     """It would be lost without a word."""
     line = await begin(store)
     try:
-        await line.try_commit(Plan(epoch=0, progress={line.audit[0].id: 1, 10**6: 1}))
+        await line.try_commit(Plan(epoch=0, progress={line.audit[0].id: (0, 1), 10**6: (0, 1)}))
     except DataRefused:
-        assert dict(await store.open([AUDIT]))[line.audit[0]] == 0
+        assert dict(await store.open([AUDIT]))[line.audit[0]] == FIRST_PLACE
         return
     raise AssertionError("it was written")
 

@@ -23,7 +23,7 @@ async def position_of_an_outbox_commits_with_its_rows(store: Store) -> None:
     """None before the first; moved by the plan that ingests the rows before it, and only if that is written."""
     line = await begin(store)
     assert await store.position(AUTH) is None
-    first, second = Position("g1", 7, "n1"), Position("g2", 3, "n\x002")
+    first, second = Position("g1", 7, "n1"), Position("g2", 3, "n\x002", "m3")
     await line.commit(Plan(epoch=0, inbox=(row("e1"),), positions={AUTH: first}))
     assert isinstance(await line.try_commit(Plan(epoch=0, inbox=(row("e1"),), positions={AUTH: second})), Redo)
     assert await store.position(AUTH) == first
@@ -73,7 +73,7 @@ async def stats_count_what_the_store_holds(store: Store) -> None:
             ),
         )
     )
-    await line.commit(Plan(epoch=0, progress={lane.id: committed.deliveries[0]}))
+    await line.pass_by(lane, committed.deliveries[0])
     stats = await store.stats()
     assert stats.size_bytes > 0
     assert msgspec.structs.replace(stats, size_bytes=0) == Stats(

@@ -6,11 +6,21 @@ from typing import Final
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Outcome, Parked, ParkedState
+from idsync.model.delivery import FIRST_PLACE, Attempt, Outcome, Parked, ParkedState, Place
 from idsync.model.destination import Destination, DestinationKind, Lane, Level
 from idsync.model.entity import Entity, Field, Link, LinkState, Stamp
 from idsync.model.event import Verdict
-from idsync.model.plan import CommitResult, Committed, EntityWrite, InboxRow, Keys, LaneRow, Plan
+from idsync.model.plan import (
+    CommitResult,
+    Committed,
+    EntityWrite,
+    InboxRow,
+    Keys,
+    LaneCursor,
+    LanePage,
+    LaneRow,
+    Plan,
+)
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject, subject_of
 from idsync.ports import Store
 
@@ -20,6 +30,9 @@ AT: Final = Instant(1_800_000_000_000)
 """The moment at which the suite writes."""
 LATER: Final = Instant(AT + 100 * 365 * 86_400_000)
 """A hundred years on: past every retention."""
+TICK: Final = "tick"
+"""The lease of who gives deliveries their places."""
+HOLDER: Final = "suite"
 AUTH: Final = PeerName("auth")
 APP: Final = PeerName("app")
 AUDIT: Final = Destination(name="endpoint:audit", kind=DestinationKind.ENDPOINT, lanes=2)
@@ -64,6 +77,25 @@ class Line:
         lane = self.audit[0].id
         queued = tuple(LaneRow(lane, one.subject, one.version, row=index) for index, one in enumerate(rows))
         return await self.commit(Plan(epoch=0, inbox=rows, deliveries=queued))
+
+    async def pass_by(self, lane: Lane, delivery: int) -> None:
+        """Settle a lane up to a delivery that stands in it."""
+        await self.commit(Plan(epoch=0, progress={lane.id: await self.place(delivery)}))
+
+    async def place(self, delivery: int) -> Place:
+        """Say where a queued delivery stands."""
+        page = await self.read(*(lane.id for lane in (*self.audit, *self.target)), limit=1_000)
+        return next(one.place for one in page.deliveries if one.id == delivery)
+
+    async def read(self, *lanes: int, after: Place = FIRST_PLACE, limit: int = 10) -> LanePage:
+        """Read some lanes, all past one place, with all that was committed until now."""
+        await self.tick()
+        return await self.store.read([LaneCursor(lane, after) for lane in lanes], limit)
+
+    async def tick(self) -> None:
+        """Give what was committed its place, as the one process does that has the lease."""
+        epochs = await self.store.lease(HOLDER, [TICK], 60.0)
+        await self.store.tick(epochs[TICK])
 
     async def write(self, *entities: Entity, expected_rev: int | None = None) -> CommitResult:
         """Write entities that all had the same rev before; None: that were not there."""

@@ -1,14 +1,24 @@
 -- The first schema: inbox, directory, lanes, parked, attempts, registry. Instants are milliseconds since 1970.
 -- Bodies of rows that name an entity are sealed with its key; destroying the key erases them (decision 0004).
 
--- What the service counts by: one row. `seq` and `delivery` are the highest ever given, so that none is given twice.
+-- What the service counts by: one row. `epoch`, `seq` and `delivery` are the highest ever given, so that none is given twice;
+-- `started` is the epoch of the process that owns the file.
 CREATE TABLE registry (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   epoch INTEGER NOT NULL,
+  started INTEGER NOT NULL,
   seq INTEGER NOT NULL,
   delivery INTEGER NOT NULL
 ) STRICT;
-INSERT INTO registry (id, epoch, seq, delivery) VALUES (1, 0, 0, 0);
+INSERT INTO registry (id, epoch, started, seq, delivery) VALUES (1, 0, 0, 0, 0);
+
+-- Who does what within the one process; `until_ms` is by its monotonic clock.
+CREATE TABLE lease (
+  name TEXT PRIMARY KEY,
+  holder TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  until_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE setting (
   name TEXT PRIMARY KEY,
@@ -20,7 +30,8 @@ CREATE TABLE position (
   peer TEXT PRIMARY KEY,
   generation TEXT NOT NULL,
   number INTEGER NOT NULL,
-  nonce TEXT NOT NULL
+  nonce TEXT NOT NULL,
+  mark TEXT NOT NULL -- whatever else the peer's Source needs; only it reads this
 ) STRICT, WITHOUT ROWID;
 
 -- One row for each identity, tombstones too. A NULL key is a destroyed one: the entity was erased.

@@ -1,2 +1,2 @@
 -- Reads how far a peer's outbox was read; a single read, current as of now.
-SELECT generation, number, nonce FROM position WHERE peer = ?
+SELECT generation, number, nonce, mark FROM position WHERE peer = ?

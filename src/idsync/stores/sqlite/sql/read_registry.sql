@@ -1,2 +1,2 @@
--- Reads the epoch and the highest ids ever given; inside the write transaction nobody else moves them.
-SELECT epoch, seq, delivery FROM registry
+-- Reads the epoch of this process and the highest ids ever given; inside the write transaction nobody else moves them.
+SELECT started, seq, delivery FROM registry

@@ -1,6 +1,6 @@
-"""Values of ours as rows of SQLite, and back. A row that is read ends with its entity's key, which opens its body."""
+"""Values of ours as rows of a table, and back. A row that is read ends with its entity's key, which opens its body."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -10,8 +10,10 @@ from idsync.model.event import Verdict
 from idsync.model.plan import Command, InboxRow, Reread, Waiting
 from idsync.model.values import EntityId, ExternalId, PeerName
 from idsync.ports import InboxEntry
-from idsync.stores.sqlite.db import Row
-from idsync.stores.sqlite.seal import EntityKeys, seal, unseal
+from idsync.stores.common.seal import EntityKeys, seal, unseal
+
+Row = tuple[Any, ...]
+"""One row as a database gives or takes it: its columns are typed where they become a value of ours."""
 
 encode: Final = msgspec.json.Encoder().encode
 decode_entity: Final = msgspec.json.Decoder(Entity).decode
@@ -99,7 +101,7 @@ def reread(row: Row) -> Reread:
 
 def delivery(row: Row) -> Delivery:
     """Read a delivery; one without an event has sequence 0 and nothing to post."""
-    id_, lane, subject, event, version, event_id, event_type, body, trace, queued_at, entity, key = row
+    tick, id_, lane, subject, event, version, event_id, event_type, body, trace, queued_at, entity, key = row
     return Delivery(
         id=id_,
         lane=lane,
@@ -111,6 +113,7 @@ def delivery(row: Row) -> Delivery:
         body=unseal(body, entity, key, f"inbox/{event}") if body else b"",
         trace=trace,
         queued_at=queued_at,
+        tick=tick,
     )
 
 
