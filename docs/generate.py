@@ -24,9 +24,9 @@ STATES = (
     ("What became of an event", "model/event.py", "Verdict"),
     ("How an entity stands at a peer", "model/entity.py", "LinkState"),
     ("How one try of a delivery ended", "model/delivery.py", "Outcome"),
-    ("Where a delivery stands", "ports.py", "DeliveryState"),
+    ("Where a delivery stands", "ports/store.py", "DeliveryState"),
     ("What a Target did with one write", "model/delivery.py", "Effect"),
-    ("Why no usable answer came", "ports.py", "SendError"),
+    ("Why no usable answer came", "ports/store.py", "SendError"),
 )
 
 

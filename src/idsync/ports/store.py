@@ -1,18 +1,17 @@
-"""What the line needs from outside, as Protocols. No transaction crosses a port (DESIGN §3).
+"""The one truth, as ports. No transaction crosses one of them (DESIGN §3).
 
 A Store is `Inbox`, `Directory`, `Lanes`, `Cluster` and `Registry`; every one passes `idsync.testing.store_suite`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Image, Parked, ParkedState, Place, WriteResult
+from idsync.model.delivery import Attempt, Parked, ParkedState, Place
 from idsync.model.destination import Destination, Lane
-from idsync.model.entity import Action, Conflict, Entity
-from idsync.model.event import Observation
+from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import (
     Command,
     CommitResult,
@@ -26,31 +25,7 @@ from idsync.model.plan import (
     Snapshot,
     Waiting,
 )
-from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject, Value
-
-
-class Clock(Protocol):
-    """Time, randomness and ids: whatever a test must be able to fix."""
-
-    def now(self) -> Instant:
-        """The wall clock: what stamps, rows and signatures carry."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary point that never go back: what time-outs and leases are measured by."""
-        ...
-
-    async def sleep(self, delay_s: float) -> None:
-        """Wait at least `delay_s` seconds; 0 or less only yields."""
-        ...
-
-    def new_id(self) -> str:
-        """Make a UUIDv7: unique, and later ones sort after earlier ones."""
-        ...
-
-    def spread(self) -> float:
-        """Draw a uniform random number in [-1, 1): jitter."""
-        ...
+from idsync.model.values import EntityId, Instant, PeerName, Subject
 
 
 class Inbox(Protocol):
@@ -278,155 +253,3 @@ class Registry(Protocol):
 
 class Store(Inbox, Directory, Lanes, Cluster, Registry, Protocol):
     """The one truth."""
-
-
-class SourceBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of a peer's outbox in commit order."""
-
-    observations: tuple[Observation, ...] = ()
-    refused: tuple[tuple[str, bytes, str], ...] = ()
-    """Rows that cannot be understood: (id, the row as it is, why). They are parked, never skipped."""
-    rings: tuple[tuple[str, ExternalId], ...] = ()
-    """(kind, id) of identities to read again: the row says only that something may have changed."""
-    position: Position
-    has_more: bool = False
-
-
-class Rewound(msgspec.Struct, frozen=True):
-    """The outbox is not the one that was read before: a restore or a new capture. `start_over` begins again."""
-
-    found: str
-    """What differs, for the alarm: never a row's content."""
-
-
-class Source(Protocol):
-    """A peer's outgoing half that keeps what was not read yet."""
-
-    async def read(self, after: Position | None, limit: int) -> SourceBatch | Rewound:
-        """Rows after a position, in order and without gaps; a batch without rows has the old position.
-
-        Raises:
-            PeerError: the peer cannot be read now.
-        """
-        ...
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return when something may have changed, at the latest after `timeout_s` seconds."""
-        ...
-
-    async def trim(self, before: Position) -> None:
-        """Delete what was read, but never the row at the position itself."""
-        ...
-
-    async def start_over(self) -> None:
-        """Begin a new generation and ring for every identity there is; safe to call twice."""
-        ...
-
-
-class Reader(Protocol):
-    """`read` one, `list` all: what rereads and reconcile need."""
-
-    async def read(self, kind: str, external_id: ExternalId) -> Image | None:
-        """What the peer holds of one identity now; None: it is not there.
-
-        Raises:
-            PeerError: the peer cannot be read now.
-        """
-        ...
-
-    def list(self, kind: str) -> AsyncIterator[Image]:
-        """Every identity of a kind, in a stable order."""
-        ...
-
-
-class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """One write that a Target is asked for; its intent is already durable."""
-
-    entity: EntityId
-    kind: str
-    action: Action
-    intent: str
-    """The intent's id. The peer records it with the effect where it can: our own echo is then known for certain."""
-    external_id: ExternalId | None = None
-    """Which identity; for a create the id we ask for, or None where the peer chooses."""
-    link_id: ExternalId | None = None
-    """The id at the first peer, for the `link` column."""
-    fields: dict[str, Value] = {}
-    """Canonical values to be set; only what differs."""
-    expected: dict[str, Value] = {}
-    """What we believe the peer holds, of those fields and of others; anything else found there is `DIVERGED`."""
-
-
-class Target(Protocol):
-    """A peer's incoming half. Looking, comparing and writing happen inside, as close together as the peer allows."""
-
-    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
-        """Carry out the writes, each by itself; the results come in the same order. Never raises for one bad write.
-
-        Safe to call twice with the same write: a create never makes a second identity.
-
-        Raises:
-            PeerError: the peer cannot be written now; nothing is known of any of the writes.
-        """
-        ...
-
-    def choose_id(self, kind: str) -> ExternalId | None:
-        """An id for a create where the peer lets us choose it, else None."""
-        ...
-
-
-class SendError(StrEnum):
-    """Why no usable answer came."""
-
-    DNS = "dns"
-    """The name could not be looked up."""
-    CONNECT = "connect"
-    """No connection was made."""
-    TLS = "tls"
-    """The certificate or the handshake is not good."""
-    TIMEOUT = "timeout"
-    """It took longer than the time-out, whatever part of it."""
-    READ = "read"
-    """The connection ended before the answer did."""
-    TOO_LARGE = "too_large"
-    """The head of the answer is too large."""
-    BLOCKED = "blocked"
-    """The address is private, and not among `delivery.allow_cidrs`."""
-    PROTOCOL = "protocol"
-    """The answer is no HTTP."""
-    INVALID_URL = "invalid_url"
-    """The address cannot be requested."""
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    timeout_s: float
-    is_exempt: bool = False
-    """Whether the SSRF guard lets private addresses pass: only for the operator's own peers."""
-
-
-class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back: a status, or the reason there is none."""
-
-    status: int | None = None
-    error: SendError | None = None
-    retry_after_s: float | None = None
-    body: bytes = b""
-    """The answer's body, capped."""
-    latency_s: float = 0.0
-
-
-class Sender(Protocol):
-    """HTTP out. Never raises for anything that the network or the other side can do."""
-
-    async def send(self, request: Request) -> Response:
-        """Post, follow no redirect, read at most the cap, end within the time-out."""
-        ...
-
-    async def close(self) -> None:
-        """Close every connection."""
-        ...
