@@ -26,7 +26,7 @@ STATES = (
     ("How one try of a delivery ended", "model/delivery.py", "Outcome"),
     ("Where a delivery stands", "ports/store.py", "DeliveryState"),
     ("What a Target did with one write", "model/delivery.py", "Effect"),
-    ("Why no usable answer came", "ports/store.py", "SendError"),
+    ("Why no usable answer came", "ports/send.py", "SendError"),
 )
 
 
