@@ -20,7 +20,8 @@ SETS: Final = {
         "bench",
         "fuzz",
         "quickstart",
-    )
+    ),
+    "postgres": ("workers",),
 }
 """Set of claims → its modules, in the order in which the claims are numbered, from 1."""
 

@@ -20,7 +20,7 @@ SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 CONFIGURATION: Final = """
 [store]
-url = "sqlite:///idsync.db"
+url = "{store}"
 [server]
 api_keys = ["{key}"]
 [log]
@@ -68,11 +68,13 @@ def scratch(name: str) -> Iterator[Path]:
 class Pair:
     """Both databases, each behind applications of its own, and the service between them."""
 
-    def __init__(self, folder: Path, configuration: str = "") -> None:
-        """Write the configuration, `configuration` added; the service is not started."""
+    def __init__(
+        self, folder: Path, configuration: str = "", *, store: str = "sqlite:///idsync.db", role: str = "up"
+    ) -> None:
+        """Write the configuration, `configuration` added; the service, which plays a role, is not started."""
         self.folder = folder
-        (folder / "idsync.toml").write_text(CONFIGURATION.format(key=KEY) + configuration)
-        self.service = Service(folder)
+        (folder / "idsync.toml").write_text(CONFIGURATION.format(key=KEY, store=store) + configuration)
+        self.service = Service(folder, role)
         self.auth = SqliteApp(folder / "auth.db")
         self.app = SqliteApp(folder / "app.db")
 

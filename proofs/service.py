@@ -20,10 +20,20 @@ STOP_S: Final = 20.0
 class Service:
     """One running service; it may be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        """Start nothing yet. `folder` holds idsync.toml; what the service logs goes to `service.log` beside it."""
+    def __init__(self, folder: Path, role: str = "up", log: str = "service.log") -> None:
+        """Start nothing yet.
+
+        Args:
+            folder: holds idsync.toml; several processes may share it.
+            role: `up`, or `serve` or `worker` where there are several.
+            log: the file in `folder` that takes what it logs.
+        """
         self.folder = folder
+        self._role = role
+        self._log = log
         self.url = ""
+        self.holder = ""
+        """The name under which this life holds leases."""
         self._child: Process | None = None
 
     @property
@@ -39,10 +49,10 @@ class Service:
     async def start(self, crash: str = "") -> None:
         """Begin a new life; `crash` names the point where it is to end (`idsync.crash`)."""
         self.url = ""
-        with (self.folder / "service.log").open("ab") as log:
+        with (self.folder / self._log).open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
                 IDSYNC,
-                "up",
+                self._role,
                 "--json",
                 "--listen",
                 "127.0.0.1:0",
@@ -60,7 +70,8 @@ class Service:
             line = await child.stdout.readline()
         if not line:
             return False
-        self.url = msgspec.json.decode(line)["url"]
+        said = msgspec.json.decode(line)
+        self.url, self.holder = said["url"], said.get("worker") or ""
         return True
 
     async def died(self, within_s: float) -> int | None:
@@ -77,6 +88,10 @@ class Service:
         if child.returncode is None:
             child.kill()
         await child.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP and SIGCONT make it sleep and wake."""
+        self._living().send_signal(number)
 
     async def stop(self) -> int:
         """Ask it to stop in order; give the exit status."""

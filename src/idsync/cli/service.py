@@ -119,6 +119,7 @@ async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str,
         url=url,
         generated_key=generated_key,
         generated_secrets=app.generated_secrets,
+        worker=worker.ownership.worker if role is Role.WORKER else None,
         notes=app.settings.notes,
     )
 

@@ -1,0 +1,1 @@
+"""The claims of the line on PostgreSQL."""
