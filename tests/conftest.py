@@ -1,8 +1,12 @@
-"""What every test needs: the Hypothesis profiles."""
+"""What every test may need: the Hypothesis profiles, and a PostgreSQL."""
 
 import os
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from idsync.testing.postgres import PostgresServer, open_postgres
 
 
 def pytest_configure() -> None:
@@ -17,3 +21,18 @@ def pytest_configure() -> None:
     settings.register_profile("all", quick, max_examples=2_500)
     settings.register_profile("full", quick, max_examples=10_000)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this test session, started by the first test that asks."""
+    with open_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A fresh database, dropped after the test."""
+    url = await postgres.new_database()
+    yield url
+    await postgres.drop_database(url)
