@@ -12,13 +12,13 @@ from idsync.testing.postgres import PostgresServer, open_postgres
 def pytest_configure() -> None:
     """Load the profile that HYPOTHESIS_PROFILE names.
 
-    "default" is quick and the same in every run; "all" gives the properties of merge more than 10,000 examples
-    together, "full" as many to each.
+    "default" is quick; "all" gives the properties of merge more than 10,000 examples together; both are the same in
+    every run. "full" gives as many to each, and searches anew each time.
     None watches the clock: a busy machine is not a failed property.
     """
     quick = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("default", quick, derandomize=True)
-    settings.register_profile("all", quick, max_examples=2_500)
+    settings.register_profile("all", quick, max_examples=2_500, derandomize=True)
     settings.register_profile("full", quick, max_examples=10_000)
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

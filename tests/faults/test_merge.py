@@ -6,7 +6,7 @@ import msgspec
 
 from idsync.model.entity import Action
 from idsync.model.event import Op
-from idsync.policy.dispatch import Need, concerned_peers, need_of
+from idsync.policy.dispatch import Need, Unknown, concerned_peers, need_of
 from idsync.policy.merge import merge
 from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said, written
 
@@ -78,9 +78,22 @@ def test_own_create_that_lands_after_an_unlink_says_what_we_said_then() -> None:
 def test_ban_that_is_older_than_its_lifting_stays_lifted_though_it_comes_later() -> None:
     """Both sides ban, one lifts it: the other's ban comes last, and equals nothing that anybody could compare."""
     entity = in_step(banned=False)
+    held: dict[str, Any] = {name: one.held for name, one in entity.links[APP].shadow.items()}
     entity = after(entity, said(AUTH, version=2, at=10, banned=True), said(AUTH, version=3, at=30, banned=False))
     late = merge(entity, said(APP, version=2, at=20, banned=True), MAPPING)
     assert late.changed == ()
     assert [(one.refused, one.kept) for one in late.conflicts] == [(True, False)]
     assert late.entity is not None
-    assert concerned_peers(late.entity, MAPPING) == (APP,)
+    assert need_of(late.entity, APP, MAPPING) == Need(Action.UPDATE, {"banned": False}, held | {"banned": True})
+    assert need_of(late.entity, CMS, MAPPING) == Unknown(("banned",))
+
+
+def test_look_after_the_truth_came_back_makes_the_next_edit_a_later_one() -> None:
+    """However slow the clock of its peer: what it held when nobody else had anything new to say it has seen."""
+    entity = after(in_step(), said(AUTH, version=2, at=10, name="Bo"), said(AUTH, version=3, at=30, name="Ada"))
+    assert need_of(entity, APP, MAPPING) == Unknown(("name",))
+    stale = msgspec.structs.replace(said(APP, Op.SEEN, version=1, at=40, name="Ada"), truth=entity.version - 1)
+    assert need_of(after(entity, stale), APP, MAPPING) == Unknown(("name",))
+    looked = after(entity, msgspec.structs.replace(stale, truth=entity.version))
+    assert need_of(looked, APP, MAPPING) is None
+    assert after(looked, said(APP, version=2, at=-9_999, received=50, name="Cy")).value_of("name") == "Cy"

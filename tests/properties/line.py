@@ -59,6 +59,7 @@ class Look:
     peer: PeerName
     external_id: ExternalId
     rev: int | None
+    truth: int | None
     began_at: Instant
     image: Image | None
 
@@ -289,7 +290,8 @@ class Line:
         self.rereads.pop((peer, external_id), None)
         found = self.links.get((peer, KIND, external_id))
         rev = self.entities[found].link_at(peer).rev if found is not None else None
-        look = Look(peer, external_id, rev, self.time.now(), self.peers[peer].image(KIND, external_id))
+        truth = self.entities[found].version if found is not None else None
+        look = Look(peer, external_id, rev, truth, self.time.now(), self.peers[peer].image(KIND, external_id))
         self.looks.append(look)
         return look
 
@@ -301,8 +303,10 @@ class Line:
         op = Op.SEEN
         if image is None:
             op, image = Op.ABSENT, Image(external_id=look.external_id, at=look.began_at, fields={})
-        seen = self._seen(look.peer, image, f"read:{self.count}")
-        self.ingest(msgspec.structs.replace(seen, op=op, rev=look.rev, received_at=look.began_at))
+        # Whoever looks at a captured peer waits for the events before: they have named every write of ours.
+        is_told = look.image is not None and self.peers[look.peer].habits.has_origins
+        seen = msgspec.structs.replace(self._seen(look.peer, image, f"read:{self.count}"), names_writer=is_told)
+        self.ingest(msgspec.structs.replace(seen, op=op, rev=look.rev, truth=look.truth, received_at=look.began_at))
 
     def _seen(self, peer: PeerName, image: Image, event_id: str) -> Observation:
         return Observation(

@@ -84,10 +84,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     rev: int | None = None
     """For a read: the shadow's `rev` from before the read began; None: unknown then, or not a read."""
+    truth: int | None = None
+    """For a read: the entity's version from before the read began."""
     origin: str | None = None
     """The id of our own intent whose write this is, where the peer's capture recorded it in the write's transaction."""
     names_writer: bool = False
-    """Whether the capture records `origin` for every write of ours: without one this is somebody else's word."""
+    """Whether every write of ours that this could show has been named: by `origin` here, or by an event before a look."""
 
     @property
     def is_read(self) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -29,11 +29,14 @@ Submit = Callable[[Submission], Awaitable[list[Receipt]]]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What one job found, and the shadow's revision from before."""
+    """What one job found, and the shadow's and the truth's revisions from before."""
 
     job: Reread
     image: Image | None
     rev: int | None
+    truth: int | None
+    is_told: bool = False
+    """Whether every event that led to what it shows has been taken in (decision 0009)."""
 
 
 class Rereader:
@@ -91,23 +94,26 @@ class Rereader:
 
     async def _look(self, jobs: Sequence[Reread]) -> list[Reread]:
         """Read what the jobs name; give those whose peer could not be read."""
-        revs = await self._revs(jobs)
+        marks = await self._marks(jobs)
         later: list[Reread] = []
         for job in jobs:
             image = await self._read(job)
             if isinstance(image, PeerError):
                 later.append(self._postponed(job, image))
             else:
-                self._early[_key(job)] = _Look(job, image, revs.get(_key(job)))
+                self._early[_key(job)] = _Look(job, image, *marks.get(_key(job), (None, None)))
         return later
 
     async def _take_ripe(self) -> list[_Look]:
         """Take the looks that show no state whose events are still to come: only they know when it came to it."""
         peers = {peer for peer, _, _ in self._early}
         positions = {peer: await self._store.position(peer) for peer in peers}
-        ripe = [look for look in self._early.values() if not _is_early(look.image, positions[look.job.peer])]
-        for look in ripe:
-            del self._early[_key(look.job)]
+        ripe: list[_Look] = []
+        for key, look in list(self._early.items()):
+            ahead = _ahead_of(look.image, positions[look.job.peer])
+            if ahead is None or ahead <= 0:
+                ripe.append(replace(look, is_told=ahead is not None))
+                del self._early[key]
         return ripe
 
     def _has(self, job: Reread) -> bool:
@@ -115,11 +121,12 @@ class Rereader:
         look = self._early.get(_key(job))
         return look is not None and look.job == job
 
-    async def _revs(self, jobs: Sequence[Reread]) -> dict[LinkKey, int]:
-        """The shadows' revisions from before the reads: a read across a move is repeated, never merged."""
+    async def _marks(self, jobs: Sequence[Reread]) -> dict[LinkKey, tuple[int, int]]:
+        """The shadow's and the truth's revisions from before each read: what moves meanwhile, a read cannot tell."""
         keys = frozenset(_key(job) for job in jobs)
         known = await self._store.load(Keys(links=keys))
-        return {key: known.entities[found].link_at(key[0]).rev for key, found in known.links.items()}
+        entities = {key: known.entities[found] for key, found in known.links.items()}
+        return {key: (entity.link_at(key[0]).rev, entity.version) for key, entity in entities.items()}
 
     async def _read(self, job: Reread) -> Image | PeerError | None:
         reader = self._readers.get(job.peer)
@@ -140,17 +147,19 @@ class Rereader:
         image = look.image if look.image is not None else Image(external_id=job.external_id, fields={}, at=now)
         event_id = f"read:{self._clock.new_id()}"
         seen = observation_of(job.peer, job.kind, image, event_id, now, is_gone=look.image is None)
-        return arrival_of(msgspec.structs.replace(seen, rev=look.rev if look.rev is not None else 0))
+        rev = look.rev if look.rev is not None else 0
+        return arrival_of(msgspec.structs.replace(seen, rev=rev, truth=look.truth, names_writer=look.is_told))
 
 
 def _key(job: Reread) -> LinkKey:
     return job.peer, job.kind, job.external_id
 
 
-def _is_early(image: Image | None, position: Position | None) -> bool:
-    if image is None or image.version is None or position is None:
-        return False
-    return image.version.generation == position.generation and image.version.number > position.number
+def _ahead_of(image: Image | None, position: Position | None) -> int | None:
+    """How many rows of its peer's outbox a look has seen that we have not; None: it has no place in that order."""
+    if image is None or image.version is None or position is None or image.version.generation != position.generation:
+        return None
+    return image.version.number - position.number
 
 
 class Releaser:

@@ -5,7 +5,7 @@ import msgspec
 from idsync.model.entity import Action, Entity, Intent, Link, LinkState, Shadow
 from idsync.model.mapping import Mapping, PeerView
 from idsync.model.values import ExternalId, Instant, PeerName, Value
-from idsync.policy.fields import is_filled
+from idsync.policy.fields import came_back, is_filled
 
 INTENTS_MAX = 8
 """Open intents kept for one link: more can only come from as many lost epochs, and the oldest say nothing new."""
@@ -21,7 +21,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """The peer holds the identity, but what it holds of these fields was never seen: read it before writing."""
+    """The peer holds the identity, but what it holds of these fields was never seen, or not of late: read it."""
 
     fields: tuple[str, ...]
 
@@ -49,7 +49,16 @@ def need_of(entity: Entity, peer: PeerName, mapping: Mapping) -> Need | Unknown 
         return Unknown(unknown)
     lacking = {name: value for name, value in wanted.items() if _lacks(link.shadow.get(name), value)}
     held = {name: one.held for name, one in link.shadow.items() if name in view.reads}
-    return Need(Action.UPDATE, lacking, held) if lacking or _lacks_link(entity, peer, mapping) else None
+    if lacking or _lacks_link(entity, peer, mapping):
+        return Need(Action.UPDATE, lacking, held)
+    unseen = tuple(name for name in wanted if _came_back(entity, link, name, mapping)) if view.is_readable else ()
+    return Unknown(unseen) if unseen else None
+
+
+def _came_back(entity: Entity, link: Link, name: str, mapping: Mapping) -> bool:
+    """Whether the peer has not seen that the truth was another one meanwhile: its next edit could be an older one."""
+    group = mapping.group_of(name)
+    return came_back(entity.fields, link.shadow, [one for one in entity.fields if mapping.group_of(one) == group])
 
 
 def _lacks_link(entity: Entity, peer: PeerName, mapping: Mapping) -> bool:

@@ -1,11 +1,13 @@
 """The heart of merge: one field group, one claim of one peer, one decision (DESIGN §4.2, §4.4, §4.5). Pure."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from idsync.model.entity import Conflict, Entity, Field, Hold, Intent, Link, Shadow, Stamp
 from idsync.model.event import Observation
-from idsync.model.mapping import FieldRule, Mapping, Rule
+from idsync.model.mapping import FieldRule, Rule
+from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import Instant, PeerName, Value
 
 GRANTS: dict[str, Value] = {"email_verified": False, "roles": []}
@@ -50,7 +52,7 @@ class FieldDraft:
     entity: Entity
     link: Link
     observation: Observation
-    mapping: Mapping
+    mapping: KindMapping
     fields: dict[str, Field]
     shadow: dict[str, Shadow]
     holds: dict[str, Hold]
@@ -62,7 +64,7 @@ class FieldDraft:
     """Whether the identity is one that we have created: its blank columns are nobody's word."""
 
     @classmethod
-    def of(cls, entity: Entity, link: Link, observation: Observation, mapping: Mapping) -> "FieldDraft":
+    def of(cls, entity: Entity, link: Link, observation: Observation, mapping: KindMapping) -> "FieldDraft":
         """Begin with the entity as it is."""
         fields, shadow, holds = dict(entity.fields), dict(link.shadow), dict(entity.holds)
         return cls(entity, link, observation, mapping, fields, shadow, holds, set(), [])
@@ -96,6 +98,13 @@ class FieldDraft:
         for name in view.reads - self.observation.fields.keys() - self.shadow.keys() if view is not None else ():
             self.shadow[name] = _UNSEEN
 
+    def note_seen(self) -> None:
+        """A look that began after the truth last moved shows what the peer held when it had come back, if it had."""
+        for name, known in self.shadow.items():
+            field = self.fields.get(name)
+            if field is not None and field.value == known.sent and known.seen_at < field.stamp.at:
+                self.shadow[name] = Shadow(known.sent, known.held, field.stamp.at)
+
     def value_of(self, name: str) -> Value:
         """The truth of a field so far."""
         field = self.fields.get(name)
@@ -124,13 +133,14 @@ def _claim(draft: FieldDraft, group: str) -> Claim:
     values = {name: _claimed(draft, name) for name in names}
     is_edited = any(name in draft.shadow and draft.shadow[name].held != value for name, value in seen.items())
     known = [(draft.fields[name], draft.shadow[name]) for name in names if name in draft.shadow.keys() & draft.fields]
-    told = _told(draft)
+    is_late = any(_told(draft) <= field.stamp.at for field, _ in known)
     return Claim(
         values=values,
         seen=seen,
         stamp=_stamp(draft, names),
         is_unknown=not is_edited and any(name not in draft.shadow for name in seen),
-        is_concurrent=any(field.value != one.sent or _came_back(field, one, told) for field, one in known),
+        is_concurrent=any(field.value != one.sent for field, one in known)
+        or (is_late and came_back(draft.fields, draft.shadow, names)),
     )
 
 
@@ -152,9 +162,11 @@ def _claimed(draft: FieldDraft, name: str) -> Value:
     return known.sent if known is not None and known.held == value else value
 
 
-def _came_back(field: Field, known: Shadow, told: Instant) -> bool:
-    """Whether the truth went away and came back unseen, after the claim was made (decision 0009)."""
-    return known.seen_at < field.stamp.at and told <= field.stamp.at
+def came_back(fields: Mapping[str, Field], shadow: Mapping[str, Shadow], names: Iterable[str]) -> bool:
+    """Whether a group's truth has moved since the peer last saw it, whatever it is now (decision 0009)."""
+    known = [(fields[name], shadow[name]) for name in names if name in fields and name in shadow]
+    newest = max((field.stamp.at for field, _ in known), default=Instant(-1))
+    return max((one.seen_at for _, one in known), default=newest) < newest
 
 
 def _told(draft: FieldDraft) -> Instant:
@@ -171,7 +183,7 @@ def _stamp(draft: FieldDraft, names: list[str]) -> Stamp:
     return Stamp(Instant(max(told, seen + 1)), mapping.precedence_of(observation.peer), observation.event_id)
 
 
-def _rule_of(mapping: Mapping, claim: Claim) -> FieldRule:
+def _rule_of(mapping: KindMapping, claim: Claim) -> FieldRule:
     """The group's rule: the configuration allows only one for all its fields."""
     return mapping.rule_of(min(claim.values))
 

@@ -128,8 +128,11 @@ def _order(link: Link, observation: Observation, mapping: Mapping, *, is_ours: b
 
 
 def _may_be_ours(link: Link, observation: Observation) -> bool:
-    """Whether a write of ours may be under way: what a look shows then may be its effect, in the peer's own form."""
-    return any(intent.expires_at > observation.received_at for intent in link.intents)
+    """Whether a write of ours may be under way: what a look shows then may be its effect, in the peer's own form.
+
+    A look that was kept until every event before it was taken in shows none: that event would have named the write.
+    """
+    return not observation.names_writer and any(intent.expires_at > observation.received_at for intent in link.intents)
 
 
 def _is_readable(mapping: Mapping, observation: Observation) -> bool:
@@ -188,6 +191,8 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
         merge_group(draft, group)
     if observation.op is Op.SEEN and observation.origin is None:
         draft.note_blanks()
+        if observation.truth == entity.version:
+            draft.note_seen()
     moved = _moved(link, draft, observation)
     is_born = entity.version == 0 or entity.incarnation != before.incarnation
     changed = tuple(sorted(draft.changed))
