@@ -89,7 +89,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     origin: str | None = None
     """The id of our own intent whose write this is, where the peer's capture recorded it in the write's transaction."""
     names_writer: bool = False
-    """Whether every write of ours that this could show has been named: by `origin` here, or by an event before a look."""
+    """Whether every write of ours that this can show was named: by `origin` here, or by an event before a look."""
 
     @property
     def is_read(self) -> bool:
