@@ -21,7 +21,7 @@ SETS: Final = {
         "fuzz",
         "quickstart",
     ),
-    "postgres": ("workers",),
+    "postgres": ("conformance", "workers"),
 }
 """Set of claims → its modules, in the order in which the claims are numbered, from 1."""
 

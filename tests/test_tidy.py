@@ -210,9 +210,9 @@ def holds_one_statement(path: str, text: str) -> Iterator[str]:
 
 
 def _count_statements(sql: str) -> int:
-    """Count SQL statements; a semicolon in a string, a comment or the body of a trigger ends none."""
+    """Count SQL statements; a semicolon in a string, a comment or the body of a trigger or a function ends none."""
     count, statement = 0, ""
-    for piece in re.split("(;)", sql):
+    for piece in re.split("(;)", re.sub(r"(\$\w*\$).*?\1", "''", sql, flags=re.DOTALL)):
         statement += piece
         if sqlite3.complete_statement(statement):
             count, statement = count + 1, ""
@@ -328,6 +328,7 @@ GOOD: tuple[tuple[Check, str, str], ...] = (
     (begins_with_its_purpose, "a.sql", "-- Why.\nSELECT 1"),
     (holds_one_statement, "src/a.sql", "-- a; b\nSELECT ';' -- c; d\n"),
     (holds_one_statement, "src/a.sql", TRIGGER),
+    (holds_one_statement, "src/a.sql", "CREATE FUNCTION f() AS $x$ BEGIN; END; $x$ LANGUAGE plpgsql"),
     (holds_one_statement, "src/migrations/0001.sql", "SELECT 1; SELECT 2;"),
     (is_a_short_decision, "docs/decisions/0001-one-line.md", "x\n" * 30),
 )

@@ -32,8 +32,8 @@ from proofs.service import Service, run_command
 
 SEED: Final = 20260102
 WORKERS: Final = 4
-LEASE_S: Final = 3.0
-SLACK_S: Final = 2.0
+LEASE_S: Final = 5.0
+SLACK_S: Final = 2.5
 """How long after a lease is over its next owner may look at the latest, and the machine be busy."""
 PEOPLE_AT_FIRST: Final = 10
 EDITS_AT_A_TIME: Final = 40

@@ -11,7 +11,7 @@ from contextlib import suppress
 from idsync.app import App, Duties, Duty, LoopHealth, Part
 from idsync.errors import ConfigError, LeaseLost, StoreError, StoreFenced
 from idsync.pipeline.deliver import EndpointDeliverer
-from idsync.pipeline.ownership import Ownership
+from idsync.pipeline.ownership import Handover, Ownership
 from idsync.ports import Clock
 from idsync.telemetry import Counters, Log
 
@@ -20,6 +20,8 @@ PAUSE_MAX_S = 5.0
 STUCK_AFTER_S = 60.0
 """A tick that takes longer than this counts as dead: `/healthz` fails, so that somebody restarts the process."""
 DRAIN_PAUSE_S = 0.02
+OWNERSHIP = "ownership"
+HANDOVER = "handover"
 Task = asyncio.Task[None]
 
 
@@ -136,15 +138,12 @@ class Worker:
         self._has_duties = has_duties
         self._duties = Duties(app)
         self.ownership = Ownership(
-            self._duties.leases,
-            store=app.store,
-            clock=app.clock,
-            counters=app.counters,
-            log=app.log,
-            ttl_s=app.settings.delivery.lease_s,
-            align=self._align,
+            self._duties.leases, store=app.store, clock=app.clock, ttl_s=app.settings.delivery.lease_s
         )
-        parts = [*app.parts(), ("ownership", self.ownership)] if has_duties else app.parts()
+        self._handover = Handover(self.ownership, self._align)
+        parts = app.parts()
+        if has_duties:
+            parts += [(OWNERSHIP, self.ownership), (HANDOVER, self._handover)]
         self._loops = [self._loop(name, part) for name, part in parts]
         self._crews: dict[str, Crew] = {}
         self._tasks: list[Task] = []
@@ -157,9 +156,12 @@ class Worker:
 
     async def start(self) -> None:
         """Start the loops of every process, then take duties."""
-        self._tasks = [self._start(loop.run(), loop.name) for loop in self._loops]
         if self._has_duties:
             await self.ownership.start()
+        self._tasks = [self._start(loop.run(), loop.name) for loop in self._loops if loop.name != HANDOVER]
+        if self._has_duties:
+            await self._handover.tick()
+            self._tasks += [self._start(loop.run(), loop.name) for loop in self._loops if loop.name == HANDOVER]
 
     async def watch(self) -> None:
         """Return when some task ended that must not: the process is then to stop.
@@ -171,13 +173,13 @@ class Worker:
 
     async def stop(self, grace_s: float) -> None:
         """Stop taking in, let what is being sent finish, write what became of it, hand over, close the store."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Ownership first, so that no duty is begun again; what every duty needs comes last.
+        await _cancel([task for task in self._tasks if task.get_name() in {OWNERSHIP, HANDOVER}])
         with suppress(StoreError):
             await self._end(list(self._crews), grace_s)
         with suppress(StoreError):
             await self.ownership.stop()
+        await _cancel(self._tasks)
         await self.app.close()
 
     async def _align(self) -> None:
@@ -222,3 +224,9 @@ class Worker:
         if error is not None:
             self._failure.set_exception(error)
             self._failure.exception()  # known: whoever watches raises it
+
+
+async def _cancel(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

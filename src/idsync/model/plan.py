@@ -167,7 +167,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     fences: dict[str, int] = {}
     """Lease → the epoch in which this process took it: the plan is fenced if somebody else has taken one since."""
     read: Snapshot | None = None
-    """What the plan was made from. It is redone where a link or an e-mail leads elsewhere by now, or to anybody new."""
+    """What the plan was made from. It is redone where a link or an e-mail leads elsewhere by now, or to anybody new.
+
+    One with `waits` is redone also where an entity that it read has moved: what it waits for may have been announced.
+    """
     inbox: tuple[InboxRow, ...] = ()
     entities: tuple[EntityWrite, ...] = ()
     conflicts: tuple[Conflict, ...] = ()

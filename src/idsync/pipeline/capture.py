@@ -17,6 +17,9 @@ TRIM_EVERY = 2_000
 TRIM_AFTER_S = 2.0
 """Seconds after which an outbox that is read to its end is trimmed: what we took in need not lie there any longer."""
 RETRY_MAX_S = 30.0
+READ_TAKES_S = 5.0
+"""Longer than a look at an outbox takes where all is well."""
+TENURE_PAUSE_S = 0.05
 
 
 class Relay:
@@ -56,6 +59,8 @@ class Relay:
 
     async def tick(self) -> float:
         """Read and ingest one batch; return 0 if more waits, else how long a wait may last."""
+        if not self._tenure.allows(READ_TAKES_S):
+            return TENURE_PAUSE_S
         try:
             found = await self._source.read(self._position, self._rows_max)
             if isinstance(found, Rewound):
@@ -134,6 +139,11 @@ class Relay:
 
     async def _start_over(self, found: Rewound) -> float:
         """The outbox is another one than we read: sound the alarm, and take every identity in anew."""
+        position = await self._registry.position(self.peer)
+        if position != self._position or not self._tenure.allows(READ_TAKES_S):
+            # Another process has read on since, and trimmed what it read.
+            self._position = position
+            return TENURE_PAUSE_S
         self._counters.add("idsync_rewinds_total", self.peer)
         self._log.error("capture was rewound; reading every identity again", peer=self.peer, found=found.found)
         await self._source.start_over()

@@ -160,7 +160,12 @@ class Lanes(Protocol):
         ...
 
     async def trim(self, now: Instant, limit: int) -> int:
-        """Delete at most `limit` rows past their retention; return how many were deleted."""
+        """Forget what is settled or past its retention, and never what is needed; return about how many rows that were.
+
+        Args:
+            now: the wall clock's time.
+            limit: how much to do at once: rows, where they are forgotten one by one.
+        """
         ...
 
 
@@ -184,7 +189,10 @@ class Cluster(Protocol):
         ...
 
     async def release(self, holder: str, names: Sequence[str]) -> None:
-        """Give back what is ours, so that others need not wait; what is not ours is left alone."""
+        """Give back what is ours, so that others need not wait; what is not ours is left alone.
+
+        A plan whose `fences` name it is fenced from now on: whoever takes it next may begin at any moment.
+        """
         ...
 
     async def holders(self, prefix: str) -> dict[str, str]:

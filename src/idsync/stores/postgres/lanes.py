@@ -1,0 +1,149 @@
+"""The lanes: opened under a lock, read by their places, with what was just committed handed on from memory."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from idsync.model.delivery import Attempt, Delivery, Parked, Place
+from idsync.model.destination import Destination, Lane, Level
+from idsync.model.plan import Command, InboxRow, LaneCursor, LanePage
+from idsync.ports import DeliveryRecord, ParkedFilter
+from idsync.stores.common import rows
+from idsync.stores.common.lanes import LANE_COLUMN, cut_page, lanes_of, standings
+from idsync.stores.common.rows import Row
+from idsync.stores.common.seal import unseal
+from idsync.stores.postgres.db import Db, columns_of
+from idsync.stores.postgres.pool import OPENING_LOCK
+
+BODIES_MAX: Final = 8_192
+BODIES_BYTES_MAX: Final = 16 * 1024 * 1024
+
+Sent = tuple[str | None, str | None, bytes, str | None]
+"""What went out for an inbox row: (event id, event type, body, trace)."""
+
+
+class Bodies:
+    """The events that this process has just committed: who delivers them here need not read and decrypt them."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._kept: OrderedDict[int, Sent] = OrderedDict()
+        self._size_bytes = 0
+
+    def keep(self, sent: Iterable[tuple[int, InboxRow]]) -> None:
+        """Keep some; the oldest go where there are too many, or they are too large."""
+        for seq, row in sent:
+            self.forget(seq)
+            self._kept[seq] = (row.event_id, row.event_type, row.body, row.trace)
+            self._size_bytes += len(row.body)
+        while len(self._kept) > BODIES_MAX or self._size_bytes > BODIES_BYTES_MAX:
+            self.forget(next(iter(self._kept)))
+
+    def forget(self, seq: int) -> None:
+        """Let one go."""
+        if (found := self._kept.pop(seq, None)) is not None:
+            self._size_bytes -= len(found[2])
+
+    def find(self, seq: int) -> Sent | None:
+        """What went out for an inbox row, if it is still here."""
+        return self._kept.get(seq)
+
+
+async def find_lanes(db: Db) -> dict[int, bool]:
+    """Read every lane there is, and whether it is a Target's."""
+    return await db.read_pairs("find_lanes")
+
+
+async def open_lanes(db: Db, destinations: Sequence[Destination]) -> list[tuple[Lane, Place]]:
+    """Make sure that every destination has its lanes; a changed number of lanes opens a new generation. Writes."""
+    async with db.connection.transaction():
+        await db.connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK)
+        for destination in destinations:
+            found = await db.read_one("find_generation", destination.name, Level.LIVE)
+            generation, lanes = (0, 0) if found is None else found
+            if lanes != destination.lanes:
+                await db.write_many("insert_lanes", lanes_of(destination, generation + 1))
+    found_lanes = await db.read("open_lanes", [destination.name for destination in destinations])
+    return [
+        (Lane(id_, destination, generation, Level(level), number), (tick, last))
+        for id_, destination, generation, level, number, tick, last in found_lanes
+    ]
+
+
+async def read(db: Db, cursors: Sequence[LaneCursor], limit: int, targets: dict[int, bool], bodies: Bodies) -> LanePage:
+    """Read deliveries past the cursors, and one more of each lane than is given, to know whether there are others."""
+    if not cursors:
+        return LanePage()
+    places = columns_of([(one.lane, *one.after) for one in cursors])
+    taken, more = cut_page(await db.read("read_lanes", *places, limit + 1), limit)
+    sent = {row[4]: found for row in taken if row[4] is not None and (found := bodies.find(row[4])) is not None}
+    missing: dict[int, bool] = {}
+    for row in taken:
+        if row[4] is not None and row[4] not in sent:
+            missing[row[4]] = missing.get(row[4], False) or not targets[row[LANE_COLUMN]]
+    sent |= await _find_sent(db, missing)
+    return LanePage(tuple(_delivery(row, sent, is_target=targets[row[LANE_COLUMN]]) for row in taken), more)
+
+
+async def _find_sent(db: Db, wanted: dict[int, bool]) -> dict[int, Sent]:
+    """Read what went out for inbox rows: their bodies only where anybody posts them."""
+    if not wanted:
+        return {}
+    found = await db.read("find_events", list(wanted), list(wanted.values()))
+    return {
+        seq: (event_id, event_type, unseal(body, entity, key, f"inbox/{seq}"), trace)
+        for seq, event_id, event_type, body, trace, entity, key in found
+    }
+
+
+def _delivery(row: Row, sent: dict[int, Sent], *, is_target: bool) -> Delivery:
+    """Put a delivery together; one without an event has sequence 0 and nothing to post."""
+    tick, id_, lane, subject, event, version, queued_at = row
+    event_id, event_type, body, trace = sent.get(event, (None, None, b"", None))
+    return Delivery(
+        id=id_,
+        lane=lane,
+        subject=subject,
+        event=event or 0,
+        version=version,
+        event_id=event_id or "",
+        event_type=event_type or "",
+        body=b"" if is_target else body,
+        trace=trace,
+        queued_at=queued_at,
+        tick=tick,
+    )
+
+
+async def parked(db: Db, wanted: ParkedFilter, limit: int) -> list[Parked]:
+    """Read parked rows in id order; those of one key without a look at any other."""
+    lanes = None if wanted.lanes is None else sorted(wanted.lanes)
+    places = (wanted.after, wanted.destination, wanted.subject, wanted.state, lanes, limit)
+    is_key = wanted.destination is not None and wanted.subject is not None
+    found = await (db.read("parked_of_key", *places) if is_key else db.read("parked", *places))
+    return [rows.parked(row) for row in found]
+
+
+async def attempts(db: Db, event: int) -> list[Attempt]:
+    """Read every try of one event, oldest first."""
+    return [rows.attempt(row) for row in await db.read("attempts", event)]
+
+
+async def ask(db: Db, command: Command) -> int:
+    """Insert a command and give its id. Writes."""
+    return int((await db.read("insert_command", *rows.command_columns(command)))[0][0])
+
+
+async def commands(db: Db, limit: int) -> list[Command]:
+    """Read commands that were not carried out yet, oldest first."""
+    return [rows.command(row) for row in await db.read("commands", limit)]
+
+
+async def deliveries(db: Db, event: int) -> list[DeliveryRecord]:
+    """Say where each delivery of one event stands, in the order of their ids."""
+    async with db.connection.transaction(isolation="repeatable_read", readonly=True):
+        sent = await db.read_one("find_event", event)
+        queued = {row[0]: row for row in await db.read("find_queued", event)}
+        waiting = {row[0]: row for row in await db.read("find_parked_of", event)}
+        tried = {one.delivery: one for one in await attempts(db, event)}
+    return standings(event, sent, queued, waiting, tried)

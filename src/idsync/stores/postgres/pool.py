@@ -1,0 +1,218 @@
+"""The connections: how many, how they are set, how long anything may take, and how a schema is brought up to date.
+
+A connection is held only while statements run, never while anything else is waited for.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from idsync.errors import StoreBusy, StoreError, StoreVersion
+from idsync.stores.postgres.db import FAULTS, Connection, Db, named_faults, read_texts
+
+SCHEMA: Final = "idsync"
+"""All that is ours in the database."""
+POSTGRES_MIN: Final = 15
+CONNECT_S: Final = 5.0
+STATEMENT_S: Final = 10.0
+"""How long the server works on one statement of ours."""
+LOCK_S: Final = 5.0
+"""How long it waits for another transaction."""
+IDLE_S: Final = 10.0
+"""How long it lets a transaction of ours be idle: a process that hangs, or is gone, keeps no lock."""
+MIGRATION_S: Final = 600.0
+"""How long one step that brings the schema up to date may take."""
+COMMAND_S: Final = 15.0
+"""How long we wait for its answer: a connection that is silent for longer is given up."""
+WAITING_MAX: Final = 1_024
+"""Tasks that may wait for a connection of one kind."""
+STATEMENTS_MAX: Final = 256
+OPENING_LOCK: Final = 0x69647379
+"""`idsy`: the advisory lock of who opens the store or its lanes."""
+
+SETTINGS: Final = {
+    "application_name": "idsync",
+    "search_path": SCHEMA,
+    "client_min_messages": "warning",
+    "default_transaction_isolation": "read committed",
+    "synchronous_commit": "on",
+    "statement_timeout": f"{STATEMENT_S:.0f}s",
+    "lock_timeout": f"{LOCK_S:.0f}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_S:.0f}s",
+    "tcp_user_timeout": f"{COMMAND_S:.0f}s",
+    # Every row is found by an index: a plan that was made while a table was empty stays right when it has grown.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+
+class Use(Enum):
+    """What a connection is taken for."""
+
+    WRITE = "write"
+    LINE = "line"
+    """What the line needs for its next batch, and leases: quick."""
+    VIEW = "view"
+    """What may take long: for operators, or from a backlog."""
+
+
+SHARES: Final = {Use.WRITE: 2, Use.LINE: 3, Use.VIEW: 2}
+"""How many connections each use may have. Two write: one runs its statements while the other waits for the disk."""
+POOL_MAX: Final = sum(SHARES.values())
+
+
+class Connections:
+    """A pool, shared out between uses so that none of them starves another; one event loop."""
+
+    def __init__(self, url: str, pool: Pool) -> None:
+        """Take over an open pool."""
+        self.url = url
+        self.place = place_of(url)
+        self._pool = pool
+        self._verbs = read_texts("sql")
+        self._turns = {use: asyncio.Semaphore(share) for use, share in SHARES.items()}
+        self._waiting = dict.fromkeys(Use, 0)
+        self.is_closed = False
+
+    @asynccontextmanager
+    async def taken(self, use: Use) -> AsyncIterator[Db]:
+        """Take a connection while a few statements run; one that fails in it is not used again.
+
+        Raises:
+            StoreBusy: too many tasks wait for one.
+            StoreError: the server cannot be reached, or failed; its work is undone.
+            DataRefused: it refuses a row.
+        """
+        if self.is_closed:
+            raise StoreError(f"the store {self.place} is closed; open it again")
+        if self._waiting[use] >= WAITING_MAX:
+            raise StoreBusy(f"{WAITING_MAX} tasks wait for the store {self.place}; try again in a moment")
+        self._waiting[use] += 1
+        try:
+            await self._turns[use].acquire()
+        finally:
+            self._waiting[use] -= 1
+        try:
+            with named_faults(self.place):
+                async with self._pool.acquire(timeout=CONNECT_S) as connection:
+                    try:
+                        yield Db(connection, self._verbs)
+                    except (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError):
+                        connection.terminate()
+                        raise
+        finally:
+            self._turns[use].release()
+
+    async def close(self) -> None:
+        """Let what runs finish, and close every connection; at once where that does not come to an end."""
+        self.is_closed = True
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                await self._pool.close()
+        except FAULTS:
+            self._pool.terminate()
+
+
+def place_of(url: str) -> str:
+    """Name a database in messages: never with a password or an option."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+
+
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open one connection, set as every connection of ours is."""
+    return await asyncpg.connect(url, timeout=CONNECT_S, command_timeout=COMMAND_S, server_settings=SETTINGS)
+
+
+async def open_connections(url: str) -> Connections:
+    """Connect, and bring the schema up to date.
+
+    Raises:
+        StoreVersion: PostgreSQL is too old, or a newer idsync changed the schema in a way this one does not know.
+        StoreError: the database cannot be used.
+    """
+    place = place_of(url)
+    with named_faults(place):
+        connection = await connect(url)
+        try:
+            await prepare(connection, place, read_texts("migrations"))
+        finally:
+            await connection.close(timeout=CONNECT_S)
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=POOL_MAX,
+            timeout=CONNECT_S,
+            command_timeout=COMMAND_S,
+            server_settings=SETTINGS,
+            statement_cache_size=STATEMENTS_MAX,
+            max_cached_statement_lifetime=0,
+            reset=_leave_as_it_is,
+        )
+    return Connections(url, pool)
+
+
+async def _leave_as_it_is(_: Connection) -> None:
+    """Reset nothing: no verb of ours changes a session, and a round trip for each use costs a third of the rate."""
+
+
+async def prepare(connection: Connection, place: str, steps: dict[str, str]) -> None:
+    """Make the schema, or bring an older one up to date, in one transaction; one process at a time.
+
+    A step may run while older processes work: it only adds. What they must not meet any more is dropped by a later one,
+    whose second line, `-- oldest: N`, shuts out every process that knows less than N steps.
+
+    Raises:
+        StoreVersion: PostgreSQL is too old, or the schema too new.
+        StoreError: the database has no UTF-8.
+    """
+    version = connection.get_server_version().major
+    if version < POSTGRES_MIN:
+        raise StoreVersion(f"{place} is PostgreSQL {version}; use {POSTGRES_MIN} or newer")
+    if await connection.fetchval("SHOW server_encoding") != "UTF8":
+        raise StoreError(f"the database {place} is not in UTF-8; create one with ENCODING 'UTF8'")
+    async with connection.transaction():
+        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK, timeout=MIGRATION_S)
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_S:.0f}s'")
+        done, oldest = await _find_version(connection)
+        if oldest > len(steps):
+            raise StoreVersion(
+                f"{place} needs an idsync that knows schema {oldest}, this one knows {len(steps)}; start the newer one"
+            )
+        for number, (_, step) in enumerate(sorted(steps.items()), 1):
+            if number > done:
+                await connection.execute(step, timeout=MIGRATION_S)
+                await connection.execute(
+                    "INSERT INTO migration (number, oldest) VALUES ($1, $2)", number, _oldest_of(step)
+                )
+        await Db(connection, read_texts("sql")).write("adopt_ticks")
+
+
+async def _find_version(connection: Connection) -> tuple[int, int]:
+    """Give the number of the last step that was done, and how many steps a process must know."""
+    if await connection.fetchval("SELECT to_regclass('idsync.migration')") is None:
+        if await connection.fetchval("SELECT to_regnamespace('idsync')") is None:
+            await connection.execute("CREATE SCHEMA idsync")
+        await connection.execute(
+            "CREATE TABLE migration (number integer PRIMARY KEY, oldest integer NOT NULL, at timestamptz DEFAULT now())"
+        )
+    found = await connection.fetchrow("SELECT coalesce(max(number), 0), coalesce(max(oldest), 0) FROM migration")
+    return (0, 0) if found is None else (found[0], found[1])
+
+
+def _oldest_of(step: str) -> int:
+    found = re.match(r"--[^\n]*\n-- oldest: (\d+)\n", step)
+    if found is None:
+        raise ValueError('the second line of a migration is "-- oldest: N"')
+    return int(found[1])

@@ -1,0 +1,2 @@
+-- Draws an epoch, higher than any before.
+SELECT nextval('epoch_number')

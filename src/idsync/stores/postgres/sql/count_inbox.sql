@@ -1,0 +1,2 @@
+-- Counts the rows of one slot; a single read.
+SELECT count(*) FROM inbox WHERE slot = $1

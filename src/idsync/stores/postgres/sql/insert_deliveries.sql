@@ -1,0 +1,7 @@
+-- Queues deliveries into the open slot, the last statement of a plan: their ids are drawn when all that orders them is locked.
+INSERT INTO delivery (slot, lane, id, subject, version, event, queued_at)
+SELECT r.slot, k.lane, nextval('delivery_number'), k.subject, k.version, k.event, $5
+FROM ring AS r
+CROSS JOIN unnest($1::integer[], $2::text[], $3::bigint[], $4::bigint[]) AS k (lane, subject, version, event)
+WHERE r.name = 'delivery'
+RETURNING id
