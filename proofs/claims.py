@@ -21,7 +21,7 @@ SETS: Final = {
         "fuzz",
         "quickstart",
     ),
-    "postgres": ("conformance", "workers"),
+    "postgres": ("conformance", "relay", "workers"),
 }
 """Set of claims → its modules, in the order in which the claims are numbered, from 1."""
 

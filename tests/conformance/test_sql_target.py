@@ -7,7 +7,7 @@ import pytest
 
 from idsync.connectors.better_auth import better_auth_tables
 from idsync.connectors.sql_table import Pace, SqlitePeer, TableMapping
-from idsync.connectors.sql_table.database import quoted
+from idsync.connectors.tables.text import quoted
 from idsync.model.values import ExternalId, Kind, PeerName, Value
 from idsync.testing.clock import FakeClock
 from idsync.testing.sqlite_app import SqliteApp, SqlValue

@@ -8,7 +8,10 @@ import msgspec
 from idsync.app.dialects import dialect_of, parse_secrets
 from idsync.config import PeerSettings, Settings
 from idsync.connectors.better_auth import better_auth_tables
-from idsync.connectors.sql_table import Pace, SqlitePeer, TableMapping
+from idsync.connectors.sql_postgres import PostgresPeer
+from idsync.connectors.sql_table import SqlitePeer
+from idsync.connectors.tables.captured import Pace
+from idsync.connectors.tables.mapping import TableMapping
 from idsync.connectors.webhook import WebhookMapping, WebhookPeer
 from idsync.errors import ConfigError
 from idsync.model.mapping import Mapping as KindMapping
@@ -20,6 +23,9 @@ from idsync.wire.envelope import Limits
 CONNECTORS = ("better-auth", "sql", "webhook")
 """Those of this version."""
 
+TablesPeer = SqlitePeer | PostgresPeer
+"""A peer whose identities are rows of a database, captured by triggers."""
+
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """One peer, opened: the halves that its connector has."""
@@ -28,28 +34,28 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     connector: str
     held: dict[str, frozenset[str]]
     """Kind → the canonical fields that it holds: what it may tell us, and what may be written there."""
-    sqlite: SqlitePeer | None = None
+    tables: TablesPeer | None = None
     webhook: WebhookPeer | None = None
 
     @property
     def source(self) -> Source | None:
         """Its outbox."""
-        return self.sqlite.source if self.sqlite is not None else None
+        return self.tables.source if self.tables is not None else None
 
     @property
     def reader(self) -> Reader | None:
         """Its rows."""
-        return self.sqlite.reader if self.sqlite is not None else None
+        return self.tables.reader if self.tables is not None else None
 
     @property
     def target(self) -> Target | None:
         """Where the truth is written to."""
-        return self.sqlite.target if self.sqlite is not None else None
+        return self.tables.target if self.tables is not None else None
 
     async def close(self) -> None:
         """Release its file or its connections."""
-        if self.sqlite is not None:
-            await self.sqlite.close()
+        if self.tables is not None:
+            await self.tables.close()
 
 
 async def open_peers(settings: Settings, clock: Clock) -> dict[PeerName, Peer]:
@@ -66,22 +72,22 @@ async def open_peers(settings: Settings, clock: Clock) -> dict[PeerName, Peer]:
             raise ConfigError(
                 f"peers.{name}.connector: {one.connector} is not in this version; it has {', '.join(CONNECTORS)}"
             )
-        sqlite = _sqlite_peer(name, one, settings, clock)
-        webhook = _webhook_peer(name, one, settings, is_readable=sqlite is not None)
-        held = await sqlite.held_fields() if sqlite is not None else {}
-        if sqlite is None and webhook is not None:
+        tables = _tables_peer(name, one, settings, clock)
+        webhook = _webhook_peer(name, one, settings, is_readable=tables is not None)
+        held = await tables.held_fields() if tables is not None else {}
+        if tables is None and webhook is not None:
             held = {kind.value: webhook.mapping_of(kind.value).reads for kind in settings.sync}
-        peers[name] = Peer(name=name, connector=one.connector, held=held, sqlite=sqlite, webhook=webhook)
+        peers[name] = Peer(name=name, connector=one.connector, held=held, tables=tables, webhook=webhook)
     return peers
 
 
-def capture_peers(settings: Settings, clock: Clock) -> dict[PeerName, SqlitePeer]:
+def capture_peers(settings: Settings, clock: Clock) -> dict[PeerName, TablesPeer]:
     """Every peer that is captured by triggers, for `idsync capture`; nothing is opened yet.
 
     Raises:
         ConfigError: a database is not in this version.
     """
-    found = {PeerName(name): _sqlite_peer(PeerName(name), one, settings, clock) for name, one in settings.peers.items()}
+    found = {PeerName(name): _tables_peer(PeerName(name), one, settings, clock) for name, one in settings.peers.items()}
     return {name: peer for name, peer in found.items() if peer is not None}
 
 
@@ -115,20 +121,24 @@ def _view(settings: Settings, kind: str, peer: Peer) -> PeerView:
     )
 
 
-def _sqlite_peer(name: PeerName, one: PeerSettings, settings: Settings, clock: Clock) -> SqlitePeer | None:
+def _tables_peer(name: PeerName, one: PeerSettings, settings: Settings, clock: Clock) -> TablesPeer | None:
     if one.database is None:
         return None
-    if one.database.scheme != "sqlite":
-        raise ConfigError(
-            f"peers.{name}.database: {one.database.scheme}:// is not in this version; it has sqlite:///file"
-        )
     tables = better_auth_tables(one.kinds) if one.connector == "better-auth" else _tables(one)
     pace = Pace(
         poll_s=settings.capture.poll_ms / 1000,
         busy_timeout_s=settings.capture.busy_timeout_ms / 1000,
         transaction_s=settings.capture.transaction_ms / 1000,
     )
-    return SqlitePeer(name, Path(one.database.sqlite_path), tables, clock, pace)
+    match one.database.scheme:
+        case "sqlite":
+            return SqlitePeer(name, Path(one.database.sqlite_path), tables, clock, pace)
+        case "postgresql":
+            return PostgresPeer(name, one.database.reveal(), tables, clock, pace)
+        case other:
+            raise ConfigError(
+                f"peers.{name}.database: {other}:// is not in this version; it has sqlite:///file and postgresql://…"
+            )
 
 
 def _tables(one: PeerSettings) -> list[TableMapping]:

@@ -1,9 +1,9 @@
-"""`idsync capture`: the triggers in the peers' own databases. Works on the files, whether the service runs or not."""
+"""`idsync capture`: the triggers in the peers' own databases, on which it works whether the service runs or not."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 import typer
@@ -13,12 +13,34 @@ from rich.text import Text
 from idsync.cli.draw import sheet
 from idsync.cli.options import Config, Json, read_settings
 from idsync.cli.terminal import Exit, errors_told, plain, show, show_json
-from idsync.connectors.sql_table import CaptureState, CaptureStatus, SqlitePeer
+from idsync.connectors.tables.captured import CaptureState, CaptureStatus
 from idsync.errors import PeerError
 from idsync.model.values import PeerName
 
 PeerArgument = Annotated[str | None, typer.Argument(metavar="PEER", help="One peer. Default: all with a database.")]
-Work = Callable[[SqlitePeer], Awaitable[CaptureStatus]]
+
+
+class CapturedPeer(Protocol):
+    """A peer that is captured by triggers, whichever database it has."""
+
+    async def install(self) -> CaptureStatus:
+        """Make the triggers what they should be."""
+        ...
+
+    async def remove(self) -> None:
+        """Take everything of ours away."""
+        ...
+
+    async def status(self) -> CaptureStatus:
+        """Say how capture stands."""
+        ...
+
+    async def close(self) -> None:
+        """Release the database."""
+        ...
+
+
+Work = Callable[[CapturedPeer], Awaitable[CaptureStatus]]
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +59,7 @@ def install(peer: PeerArgument = None, *, config: Config = None, as_json: Json =
 
     Exit code 1: it is not installed at some peer. With `--json`: `{"peers": {<name>: {"capture": …}}}`.
     """
-    _carry_out(SqlitePeer.install, CaptureState.INSTALLED, peer, config, as_json=as_json)
+    _carry_out(lambda one: one.install(), CaptureState.INSTALLED, peer, config, as_json=as_json)
 
 
 def remove(peer: PeerArgument = None, *, config: Config = None, as_json: Json = False) -> None:
@@ -57,7 +79,7 @@ def status(peer: PeerArgument = None, *, config: Config = None, as_json: Json = 
 
     Exit code 1: it is not installed at some peer. With `--json`: `{"peers": {<name>: {"capture": …}}}`.
     """
-    _carry_out(SqlitePeer.status, CaptureState.INSTALLED, peer, config, as_json=as_json)
+    _carry_out(lambda one: one.status(), CaptureState.INSTALLED, peer, config, as_json=as_json)
 
 
 def _carry_out(work: Work, wanted: CaptureState, peer: str | None, config: Path | None, *, as_json: bool) -> None:
@@ -78,7 +100,7 @@ def _carry_out(work: Work, wanted: CaptureState, peer: str | None, config: Path 
         raise typer.Exit(Exit.FAILED)
 
 
-async def _visit(peers: Mapping[PeerName, SqlitePeer], work: Work) -> dict[PeerName, Outcome]:
+async def _visit(peers: Mapping[PeerName, CapturedPeer], work: Work) -> dict[PeerName, Outcome]:
     """Do the work at one peer after the other; what one cannot do does not keep the next from it."""
     outcomes: dict[PeerName, Outcome] = {}
     for name, peer in peers.items():
@@ -91,7 +113,7 @@ async def _visit(peers: Mapping[PeerName, SqlitePeer], work: Work) -> dict[PeerN
     return outcomes
 
 
-async def _remove(peer: SqlitePeer) -> CaptureStatus:
+async def _remove(peer: CapturedPeer) -> CaptureStatus:
     await peer.remove()
     return await peer.status()
 
@@ -105,7 +127,8 @@ def draw_capture(outcomes: Mapping[PeerName, Outcome]) -> RenderableType:
             continue
         is_installed = one.capture.state is CaptureState.INSTALLED
         tables = ", ".join(f"{kind}: {table}" for kind, table in one.capture.tables.items())
-        remarks = [*one.capture.warnings, *(f"still ringing for {kind}" for kind in one.capture.ringing)]
+        remarks = [f"differs: {name}" for name in one.capture.differs]
+        remarks += [*one.capture.warnings, *(f"still ringing for {kind}" for kind in one.capture.ringing)]
         state = Text(one.capture.state.value, "green" if is_installed else "yellow")
         rows.append((plain(name), state, plain(tables), str(one.capture.waiting), plain("; ".join(remarks))))
     return sheet("", ("peer", "capture", "tables", "outbox rows", "remarks"), rows)

@@ -1,4 +1,4 @@
-"""Better Auth's own tables as a peer, without a change to Better Auth (schema of its versions 1.6 and 1.7 on SQLite).
+"""Better Auth's own tables as a peer, without a change to Better Auth (schema of its versions 1.6 and 1.7).
 
 Only the columns named here ever leave the tables: no token, no password, no secret, nothing that a plugin adds.
 Its admin API and its hooks are not used: they miss cascades, leaves and plain SQL, and lose events when they fail.
@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from idsync.config import KindSettings
-from idsync.connectors.sql_table.mapping import Encoding, IdStyle, TableMapping
+from idsync.connectors.tables.mapping import Encoding, IdStyle, TableMapping
 from idsync.model.values import Kind
 
 USER_FIELDS: Final = {

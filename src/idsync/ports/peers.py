@@ -37,7 +37,7 @@ class Source(Protocol):
     """A peer's outgoing half that keeps what was not read yet."""
 
     async def read(self, after: Position | None, limit: int) -> SourceBatch | Rewound:
-        """Rows after a position, in order and without gaps; a batch without rows has the old position.
+        """Rows after a position, in order and without gaps; a batch without rows may move it all the same.
 
         Raises:
             PeerError: the peer cannot be read now.

@@ -36,12 +36,14 @@ START_S: Final = 30.0
 STOP_S: Final = 30.0
 _SUPERUSER: Final = "postgres"
 _UNPRIVILEGED: Final = "nobody"
-_GUARDIAN: Final = (
-    *("/bin/sh", "-c"),
-    '"$@" & server=$!; read -r signal; kill -s "${signal:-INT}" "$server"; wait "$server"',
-    "guardian",
-)
-"""Ends the server with the signal it reads, or in good order when its input ends because we did."""
+_GUARDIAN: Final = """
+folder=$1; shift
+"$@" & server=$!
+read -r signal || gone=1
+kill -s "${signal:-INT}" "$server"; wait "$server"
+[ -z "$gone" ] || rm -rf "$folder"
+"""
+"""Ends the server with the signal it reads; or in good order, and its folder with it, when its input ends as we do."""
 
 
 class Shutdown(StrEnum):
@@ -111,8 +113,9 @@ class PostgresServer:
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             account = _account()
+            postgres = [str(self._binaries / "postgres"), "-D", str(self.folder / "cluster"), *given]
             self._guardian = subprocess.Popen(  # noqa: S603  # the server that we came for
-                [*_GUARDIAN, str(self._binaries / "postgres"), "-D", str(self.folder / "cluster"), *given],
+                ["/bin/sh", "-c", _GUARDIAN, "guardian", str(self.folder), *postgres],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, cwd=self.folder, start_new_session=True,
                 user=account.user, group=account.group, extra_groups=account.groups,
             )  # fmt: skip

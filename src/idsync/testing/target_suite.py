@@ -238,11 +238,17 @@ async def a_peer_that_is_away_is_an_error_and_not_a_refusal(rig: TargetRig) -> N
 
 
 async def every_text_comes_back_as_it_went(rig: TargetRig) -> None:
-    """Also the hostile ones; and each is recognised as what was wanted when it is written again."""
+    """Also the hostile ones; and each is recognised as what was wanted when it is written again.
+
+    A peer whose texts cannot hold NUL at all refuses such a text as `unfit`: it is never cut or changed.
+    """
     image = await _created(rig, 1)
     for number, text in enumerate(HOSTILE_TEXTS):
         write = update_of(image, {"name": text}, intent=f"text-{number}")
-        image = _image(await _write(rig, write), Effect.WRITTEN)
+        result = await _write(rig, write)
+        if "\x00" in text and result.error == "unfit":
+            continue
+        image = _image(result, Effect.WRITTEN)
         assert image.fields["name"] == text
         assert _image(await _write(rig, write), Effect.UNCHANGED).fields["name"] == text
 

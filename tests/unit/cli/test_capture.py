@@ -1,5 +1,6 @@
 """`idsync capture`, on the databases of the configuration that `idsync init` writes."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
@@ -7,8 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from typer.testing import Result
+
+from idsync.testing.postgres import PostgresServer
 
 Run = Callable[..., Result]
 
@@ -21,6 +25,11 @@ CREATE TABLE users (
 INSERT INTO users (email, verified, full_name) VALUES ('ada@example.com', 1, 'Ada');
 """
 
+POSTGRES = """
+[peers.auth]
+connector = "better-auth"
+database = "{url}"
+"""
 SIGN_UP = """
 INSERT INTO user (id, name, email, emailVerified, createdAt, updatedAt, role)
 VALUES ('u_1', 'Eve', 'eve@example.com', 1, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', 'user');
@@ -110,3 +119,25 @@ def test_the_commands_that_init_names_bring_an_edit_to_the_other_side(run: Run, 
     with closing(sqlite3.connect("app.db")) as connection:
         rows = connection.execute("SELECT auth_id, full_name FROM users WHERE email = 'eve@example.com'").fetchall()
     assert rows == [("u_1", "Eve")]
+
+
+def test_capture_is_installed_shown_and_removed_in_postgresql(run: Run, postgres: PostgresServer) -> None:
+    """The same words for a peer whose database is a server."""
+    url = asyncio.run(postgres.new_database())
+    Path("idsync.toml").write_text(POSTGRES.format(url=url))
+    assert run("capture", "status", "--json").exit_code == 1
+    asyncio.run(_script(url, BETTER_AUTH.with_name("schema.postgres.sql").read_text()))
+    assert _states(run("capture", "install", "--json")) == {"auth": "installed"}
+    asyncio.run(_script(url, 'ALTER TABLE "user" DISABLE TRIGGER ALL'))
+    outdated = run("capture", "status")
+    assert outdated.exit_code == 1
+    assert "idsync_auth_user_write" in "".join(outdated.stdout.split())
+    assert _states(run("capture", "install", "--json")) == {"auth": "installed"}
+    assert _states(run("capture", "remove", "--json")) == {"auth": "absent"}
+    asyncio.run(postgres.drop_database(url))
+
+
+async def _script(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql)
+    await connection.close()

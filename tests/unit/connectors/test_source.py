@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from idsync.connectors.sql_table import Pace, SqlitePeer, TableMapping
-from idsync.connectors.sql_table.source import BATCH_BYTES_MAX
+from idsync.connectors.tables.outbox import BATCH_BYTES_MAX
 from idsync.errors import PeerError
 from idsync.model.event import Op
 from idsync.model.plan import Position

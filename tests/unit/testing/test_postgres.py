@@ -4,17 +4,19 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from idsync.testing.postgres import PostgresServer, Shutdown, open_postgres
+from idsync.testing.wait import until
 
 KILLED = """
 import os, signal
 from idsync.testing.postgres import open_postgres
 with open_postgres() as server:
-    print(server.port, flush=True)
+    print(server.port, server.folder, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -49,19 +51,14 @@ async def test_restart_ends_connections_and_keeps_what_was_committed(
 
 
 async def test_server_ends_with_who_started_it() -> None:
-    """Also where that one is killed and can do nothing about it."""
+    """Also where that one is killed and can do nothing about it; no file is left."""
     killed = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", KILLED], capture_output=True, check=False, env=dict(os.environ)
     )
-    port = int(killed.stdout)
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                return
-            writer.close()
-            await asyncio.sleep(0.05)
+    port, folder = killed.stdout.split()
+    await until(lambda: not Path(folder.decode()).exists())
+    with pytest.raises(OSError, match=r"refused|failed"):
+        await asyncio.open_connection("127.0.0.1", int(port))
 
 
 def test_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

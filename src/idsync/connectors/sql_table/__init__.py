@@ -9,12 +9,13 @@ from pathlib import Path
 import apsw
 
 from idsync.connectors.sql_table import capture
-from idsync.connectors.sql_table.capture import CaptureState, CaptureStatus, Catalog
-from idsync.connectors.sql_table.database import Database, Pace
-from idsync.connectors.sql_table.mapping import Encoding, IdStyle, TableMapping
+from idsync.connectors.sql_table.capture import Catalog
+from idsync.connectors.sql_table.database import Database
 from idsync.connectors.sql_table.reader import SqliteReader
 from idsync.connectors.sql_table.source import SqliteSource
 from idsync.connectors.sql_table.target import SqliteTarget
+from idsync.connectors.tables.captured import CaptureState, CaptureStatus, Pace
+from idsync.connectors.tables.mapping import Encoding, IdStyle, TableMapping
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
 from idsync.ports import Clock

@@ -6,12 +6,15 @@ from typing import Final
 import apsw
 
 from idsync.connectors.sql_table.capture import last_number
-from idsync.connectors.sql_table.database import quoted, statement
-from idsync.connectors.sql_table.mapping import SqlValue
-from idsync.connectors.sql_table.plan import Change, Planner, Refusal, Verb, effect_of, refused
+from idsync.connectors.sql_table.database import statement
+from idsync.connectors.sql_table.plan import Planner
 from idsync.connectors.sql_table.reader import key_values
-from idsync.connectors.sql_table.rows import id_of
-from idsync.connectors.sql_table.schema import BINARY, Table
+from idsync.connectors.sql_table.schema import BINARY
+from idsync.connectors.tables.mapping import SqlValue
+from idsync.connectors.tables.plan import Change, Refusal, Verb, effect_of, refused
+from idsync.connectors.tables.rows import id_of
+from idsync.connectors.tables.shape import Table
+from idsync.connectors.tables.text import quoted
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.entity import Action
 from idsync.model.values import ExternalId

@@ -6,20 +6,20 @@ Installing rings for every row there is, which is the first synchronisation. Not
 
 import secrets
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
 import apsw
-import msgspec
 
 from idsync import crash
-from idsync.connectors.sql_table.database import Pace, literal, quoted, statement, write_in_slices, write_transaction
-from idsync.connectors.sql_table.mapping import TableMapping
-from idsync.connectors.sql_table.schema import Table, find_tables
+from idsync.connectors.sql_table.database import statement, write_in_slices, write_transaction
+from idsync.connectors.sql_table.schema import find_tables
 from idsync.connectors.sql_table.triggers import PREFIX, triggers_of
+from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus, Pace
+from idsync.connectors.tables.mapping import TableMapping
+from idsync.connectors.tables.shape import Table
+from idsync.connectors.tables.text import literal, quoted
 from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
-from idsync.model.event import Version
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
 
@@ -28,42 +28,6 @@ VERSION: Final = 1
 STEP_ROWS: Final = 100
 """Rows that one step of a long task touches: a fraction of a slice."""
 TABLES: Final = ("idsync_outbox", "idsync_rings", "idsync_writer", "idsync_receipts", "idsync_capture")
-
-
-class CaptureState(StrEnum):
-    """Whether the triggers stand as the configuration wants them."""
-
-    ABSENT = "absent"
-    OUTDATED = "outdated"
-    """Some are missing or were made for another configuration or schema: edits may be missed until `install`."""
-    INSTALLED = "installed"
-
-
-class CaptureStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What `idsync capture status` shows."""
-
-    state: CaptureState
-    generation: str | None = None
-    waiting: int = 0
-    """Outbox rows past the position that was asked about."""
-    ringing: tuple[str, ...] = ()
-    """Kinds whose rows have not all been rung for."""
-    tables: dict[str, str] = {}
-    """Kind → the table that is captured."""
-    warnings: tuple[str, ...] = ()
-
-
-class Capture(msgspec.Struct, frozen=True):
-    """An installed capture."""
-
-    peer: PeerName
-    generation: str
-    rings_until: int
-    is_trimmed: bool
-
-    def version(self, number: int) -> Version:
-        """Name a state of the database by the last outbox row that is part of it."""
-        return Version(self.peer, self.generation, number)
 
 
 class Catalog:
@@ -75,7 +39,7 @@ class Catalog:
         self._mappings = mappings
         self._tables: dict[str, Table] = {}
         self._looked_at: tuple[apsw.Connection, int] | None = None
-        self._state = CaptureState.ABSENT
+        self._differs: tuple[str, ...] | None = None
 
     def tables(self, connection: apsw.Connection) -> dict[str, Table]:
         """Give the tables by kind.
@@ -86,7 +50,7 @@ class Catalog:
         version = int(str(connection.pragma("schema_version")))
         if self._looked_at != (connection, version):
             self._tables = find_tables(connection, self._mappings)
-            self._state = _state_of(connection, self._tables)
+            self._differs = _differences(connection, self._tables)
             self._looked_at = (connection, version)
         return self._tables
 
@@ -109,8 +73,15 @@ class Catalog:
 
     def state(self, connection: apsw.Connection) -> CaptureState:
         """Say whether the triggers stand as they should."""
+        differs = self.differs(connection)
+        if differs is None:
+            return CaptureState.ABSENT
+        return CaptureState.OUTDATED if differs else CaptureState.INSTALLED
+
+    def differs(self, connection: apsw.Connection) -> tuple[str, ...] | None:
+        """Name the triggers that are missing, made for something else, or left over; None: nothing is installed."""
         self.tables(connection)
-        return self._state
+        return self._differs
 
     def capture(self, connection: apsw.Connection) -> Capture:
         """Give the installed capture.
@@ -179,6 +150,7 @@ def status(connection: apsw.Connection, catalog: Catalog, after: Position | None
         ringing=tuple(str(kind) for (kind,) in connection.execute("SELECT kind FROM idsync_rings ORDER BY kind")),
         tables=named,
         warnings=warnings,
+        differs=catalog.differs(connection) or (),
     )
 
 
@@ -214,11 +186,12 @@ def last_number(connection: apsw.Connection) -> int:
     return int(str(found[0])) if found is not None else 0
 
 
-def _state_of(connection: apsw.Connection, tables: Mapping[str, Table]) -> CaptureState:
-    wanted = {name: sql for table in tables.values() for name, sql in triggers_of(table).items()}
+def _differences(connection: apsw.Connection, tables: Mapping[str, Table]) -> tuple[str, ...] | None:
     if not _has_table(connection, "idsync_capture"):
-        return CaptureState.ABSENT
-    return CaptureState.INSTALLED if _read_triggers(connection) == wanted else CaptureState.OUTDATED
+        return None
+    wanted = {name: sql for table in tables.values() for name, sql in triggers_of(table).items()}
+    there = _read_triggers(connection)
+    return tuple(name for name in sorted(wanted | there) if wanted.get(name) != there.get(name))
 
 
 def _read_triggers(connection: apsw.Connection) -> dict[str, str]:
@@ -241,7 +214,7 @@ def _read_capture(connection: apsw.Connection, peer: PeerName) -> Capture | None
         raise PeerError(
             f"{peer}: capture was installed by another version of idsync (its tables are of version {row[1]})"
         )
-    return Capture(peer, str(row[2]), int(str(row[3])), bool(row[4]))
+    return Capture(peer, str(row[2]), is_trimmed=bool(row[4]), rings_until=int(str(row[3])))
 
 
 def _install_tables(connection: apsw.Connection, peer: PeerName) -> None:

@@ -16,50 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
-import msgspec
 
+from idsync.connectors.tables.captured import Pace
+from idsync.connectors.tables.text import statement_of
 from idsync.errors import PeerError
 
 T = TypeVar("T")
 
-
-@cache
-def statement(name: str) -> str:
-    """Read `sql/<name>.sql` without its comments, which would be kept for ever in the application's schema."""
-    text = (resources.files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
-
-
-def quoted(name: str) -> str:
-    """Write an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Write a text constant."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the application's file we take."""
-
-    poll_s: float = 0.02
-    """Seconds between two looks for changes."""
-    busy_timeout_s: float = 5.0
-    """Longest wait for a lock that the application holds."""
-    transaction_s: float = 0.02
-    """How long a write transaction aims to last at most; half of it is left to its commit."""
-
-    @property
-    def slice_s(self) -> float:
-        """How long statements are added to one transaction."""
-        return self.transaction_s / 2
+statement: Final = partial(statement_of, __package__)
+"""Reads one of our statements."""
 
 
 @contextmanager

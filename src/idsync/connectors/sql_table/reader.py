@@ -5,28 +5,22 @@ from functools import partial
 from typing import Final
 
 import apsw
-import msgspec
 
-from idsync.connectors.sql_table.capture import Capture, Catalog, last_number
-from idsync.connectors.sql_table.database import Database, quoted, read_transaction, statement
-from idsync.connectors.sql_table.mapping import SqlValue
-from idsync.connectors.sql_table.rows import Row, changed_at, fields_of, id_of, is_gone, json_of, read_row
-from idsync.connectors.sql_table.schema import Table
+from idsync.connectors.sql_table.capture import Catalog, last_number
+from idsync.connectors.sql_table.database import Database, read_transaction, statement
+from idsync.connectors.sql_table.rows import json_of, read_row
+from idsync.connectors.tables.captured import image_of
+from idsync.connectors.tables.mapping import SqlValue
+from idsync.connectors.tables.rows import Found, id_of
+from idsync.connectors.tables.shape import Table
+from idsync.connectors.tables.text import quoted
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
-from idsync.model.values import ExternalId, Instant
+from idsync.model.values import ExternalId
 from idsync.ports import Clock
 
 PAGE_ROWS: Final = 200
 INTEGER_TEXT_MAX: Final = 19
-
-
-class Found(msgspec.Struct, frozen=True):
-    """One row of a mapped table."""
-
-    key: int | bytes
-    """As the column holds it; a text's bytes."""
-    row: Row
 
 
 class SqliteReader:
@@ -77,17 +71,16 @@ class SqliteReader:
             rows = _select(connection, table, condition, (after,) if after is not None else ())
             number = last_number(connection)
         now = self._clock.now()
-        images = [image for one in rows if (image := image_of(capture, table, one, number, now)) is not None]
-        return images, rows[-1].key if rows else None, len(rows) == PAGE_ROWS
+        images = [image for _, one in rows if (image := image_of(capture, table, one, number, now)) is not None]
+        return images, rows[-1][0] if rows else None, len(rows) == PAGE_ROWS
 
 
 def find_by(connection: apsw.Connection, table: Table, column: str, value: ExternalId) -> list[Found]:
     """Find the rows whose column holds an id, byte for byte: at most two, since two are already one too many."""
     name = quoted(column)
     index = f"{name} COLLATE {table.key_collation}" if column == table.key else name
-    return _select(
-        connection, table, f"{index} IN (?1, ?2) AND {name} COLLATE BINARY IN (?1, ?2) LIMIT 2", key_values(value)
-    )
+    condition = f"{index} IN (?1, ?2) AND {name} COLLATE BINARY IN (?1, ?2) LIMIT 2"
+    return [found for _, found in _select(connection, table, condition, key_values(value))]
 
 
 def key_values(value: ExternalId) -> tuple[SqlValue, SqlValue]:
@@ -98,25 +91,17 @@ def key_values(value: ExternalId) -> tuple[SqlValue, SqlValue]:
     return value, value
 
 
-def image_of(capture: Capture, table: Table, found: Found, number: int, now: Instant) -> Image | None:
-    """Make the image of a row that was seen while the outbox ended at `number`; None: it counts as deleted."""
-    external_id = id_of(found.key)
-    if external_id is None or is_gone(table, found.row):
-        return None
-    fields, _ = fields_of(table, found.row)
-    return Image(
-        external_id=external_id,
-        fields=fields,
-        version=capture.version(number),
-        at=changed_at(table, found.row) or now,
-        link_id=id_of(found.row.get(table.link)) if table.link is not None else None,
-    )
-
-
-def _select(connection: apsw.Connection, table: Table, condition: str, values: tuple[SqlValue, ...]) -> list[Found]:
+def _select(
+    connection: apsw.Connection, table: Table, condition: str, values: tuple[SqlValue, ...]
+) -> list[tuple[int | bytes, Found]]:
+    """Find rows, each with its key as the column holds it; a text's bytes."""
     updated = () if table.updated is None else (table.updated.name,)
     sql = statement("read_rows").format(
         key=quoted(table.key), row=json_of("r", table.captured + updated), table=quoted(table.name), condition=condition
     )
     rows = connection.execute(sql, values)
-    return [Found(key, read_row(row)) for key, row in rows if isinstance(key, int | bytes) and isinstance(row, bytes)]
+    return [
+        (key, Found(id_of(key), read_row(row)))
+        for key, row in rows
+        if isinstance(key, int | bytes) and isinstance(row, bytes)
+    ]

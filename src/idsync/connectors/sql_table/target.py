@@ -14,7 +14,8 @@ from idsync import crash
 from idsync.connectors.sql_table.apply import REFUSALS, RolledBack, Transaction, code_of
 from idsync.connectors.sql_table.capture import Catalog
 from idsync.connectors.sql_table.database import Database, give_way, write_transaction
-from idsync.connectors.sql_table.plan import Change, Planner, new_id, refused
+from idsync.connectors.sql_table.plan import Planner
+from idsync.connectors.tables.plan import Change, new_id, refused
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.values import ExternalId
 from idsync.ports import Clock, Write

@@ -3,9 +3,10 @@
 They never make a statement of the application fail, and use only SQL of SQLite 3.38.
 """
 
-from idsync.connectors.sql_table.database import literal, quoted, statement
+from idsync.connectors.sql_table.database import statement
 from idsync.connectors.sql_table.rows import json_of
-from idsync.connectors.sql_table.schema import Table, UniqueSet
+from idsync.connectors.tables.shape import Table, UniqueSet
+from idsync.connectors.tables.text import literal, quoted
 
 PREFIX = "idsync_"
 """Every table and trigger of ours begins with it."""

@@ -21,6 +21,8 @@ class Encoding(StrEnum):
     """A list as `a,b`."""
     JSON = "json"
     """A list as `["a","b"]`."""
+    ARRAY = "array"
+    """A list as PostgreSQL writes its arrays: `{"a","b"}`."""
     ISO = "iso"
     """`2026-01-31T12:00:00.000Z`."""
     SPACED = "spaced"
@@ -38,7 +40,7 @@ class IdStyle(StrEnum):
 
 
 class TableMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind in one table. Names are compared as SQLite does: without regard to case."""
+    """One kind in one table. A name that is not found as it is written is found without regard to case."""
 
     kind: str
     table: str

@@ -1,0 +1,182 @@
+"""The incoming half: many writes in few short transactions of the application's own database.
+
+Each write has its whole effect or none. Two that swap a unique value are untangled at the end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from idsync import crash
+from idsync.connectors.sql_postgres.apply import Contended, Transaction, code_of, is_refusal
+from idsync.connectors.sql_postgres.capture import Catalog, View
+from idsync.connectors.sql_postgres.database import Connection, Session, Watch
+from idsync.connectors.sql_postgres.plan import Planner
+from idsync.connectors.tables.captured import Pace
+from idsync.connectors.tables.plan import Change, new_id, refused
+from idsync.model.delivery import Effect, WriteResult
+from idsync.model.values import ExternalId
+from idsync.ports import Clock, Write
+
+TRANSACTION_WRITES_MAX: Final = 50
+"""Each has a savepoint of its own; more than 64 of them would slow every other transaction of the server."""
+KNOT_WRITES_MAX: Final = 16
+"""Writes that are untangled together; each that fails costs another try of the rest."""
+DEADLOCKS_MAX: Final = 3
+"""How often a write that met a deadlock is begun anew before it is left for later."""
+BATCH_S: Final = 20.0
+"""After this the rest of a batch is left for later: no request may be under way when its intent has expired."""
+LOCKED_RETRY_S: Final = 1.0
+
+
+class PostgresTarget:
+    """A Target over the mapped tables of one PostgreSQL database."""
+
+    def __init__(self, session: Session, catalog: Catalog, watch: Watch, clock: Clock, pace: Pace) -> None:
+        """Write on a connection of its own."""
+        self._session = session
+        self._catalog = catalog
+        self._watch = watch
+        self._clock = clock
+        self._pace = pace
+
+    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Carry out the writes, each by itself; the results come in the same order.
+
+        Refusals: `unique`, `not_null`, `check`, `foreign_key`, `trigger`, `datatype`, `too_big`, `constraint`: the
+        database's own rules. `unfit`: the column cannot hold the value. `unmapped`: there is no such table or column.
+        `ambiguous`: the key or the link names two rows. `linked`: the row belongs to another identity. `ignored`: a
+        trigger of the application did not let the row be written. A write whose row somebody holds is `UNAVAILABLE`
+        with `locked`, and what the batch had no time for with `busy`.
+
+        Raises:
+            CaptureMissing: the triggers are not what they should be; nothing was written.
+            PeerError: the database cannot be written now; what was committed before stays and is known by its receipts.
+        """
+        async with self._session.use() as connection:
+            view = await self._catalog.look(connection)
+            results = await self._write(connection, view, writes)
+        self._watch.ring()
+        return results
+
+    def choose_id(self, kind: str) -> ExternalId | None:
+        """Make an id where keys are texts that the database does not make itself; None before the first look at it."""
+        table = self._catalog.known(kind)
+        return None if table is None or table.has_own_keys else new_id(table.id_style)
+
+    async def _write(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + BATCH_S
+        results: list[WriteResult] = []
+        while len(results) < len(writes) and loop.time() < ends_at:
+            results += await self._write_some(connection, view, writes[len(results) :][:TRANSACTION_WRITES_MAX])
+        results += [_later(write, "busy") for write in writes[len(results) :]]
+        knotted = [index for index, result in enumerate(results) if result.error == "unique"]
+        if len(writes) > 1:
+            for start in range(0, len(knotted), KNOT_WRITES_MAX):
+                members = knotted[start : start + KNOT_WRITES_MAX]
+                untangled = await self._untangle(connection, view, [writes[index] for index in members])
+                for index, result in zip(members, untangled, strict=False):
+                    results[index] = result
+        return results
+
+    async def _write_some(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        """Carry out the first of the writes, as many as fit into one short transaction.
+
+        It ends before a write that somebody is in the way of: whoever that is may be waiting for one of ours. Where a
+        rule of the application forbids the commit, the writes are halved until the one it is about stands alone.
+        """
+        for _ in range(DEADLOCKS_MAX):
+            results: list[WriteResult] = []
+            try:
+                async with self._transaction(connection, view) as transaction:
+                    await self._fill(transaction, writes, results)
+            except asyncpg.PostgresError as error:
+                if not is_refusal(error):
+                    raise
+                if len(writes) == 1:
+                    return [refused(writes[0], code_of(error))]
+                return await self._write_some(connection, view, writes[: len(writes) // 2])
+            if results:
+                return results
+        return [_later(writes[0], "locked")]
+
+    async def _fill(self, transaction: Transaction, writes: Sequence[Write], results: list[WriteResult]) -> None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._pace.slice_s
+        while len(results) < len(writes) and (not results or loop.time() < ends_at):
+            try:
+                results.append(await transaction.apply(writes[len(results)]))
+            except Contended as error:
+                if not results and not error.is_deadlock:
+                    results.append(_later(writes[0], "locked"))
+                return
+            crash.point("target.in_transaction")
+
+    async def _untangle(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        """Try refused writes once more, together; nothing where even that is in somebody's way."""
+        try:
+            async with self._transaction(connection, view) as transaction:
+                return await untangle(transaction, writes)
+        except Contended:
+            return []
+        except asyncpg.PostgresError as error:
+            if is_refusal(error):
+                return []
+            raise
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection, view: View) -> AsyncIterator[Transaction]:
+        """Write in one transaction. What the application defers to the commit is checked with each write instead."""
+        async with connection.transaction(isolation="read_committed"):
+            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            yield Transaction(connection, self._catalog, Planner(connection, self._catalog, view, self._clock.now()))
+            crash.point("target.before_commit")
+        crash.point("target.written")
+
+
+async def untangle(transaction: Transaction, writes: Sequence[Write]) -> list[WriteResult]:
+    """Carry out writes that stand in each other's way: all give up their unique values, then each takes its new one.
+
+    Those that fail even so are refused, and the others are tried without them.
+
+    Raises:
+        Contended: somebody else has one of the rows; the transaction is to be undone.
+    """
+    results: dict[int, WriteResult] = {}
+    open_changes: dict[int, Change] = {}
+    for index, write in enumerate(writes):
+        planned = await transaction.plan(write)
+        if isinstance(planned, Change):
+            open_changes[index] = planned
+        else:
+            results[index] = planned
+    while open_changes:
+        done = await _carry_out_together(transaction, open_changes)
+        failed = {index: result for index, result in done.items() if result.effect is Effect.REFUSED}
+        results |= done
+        open_changes = {index: change for index, change in open_changes.items() if failed and index not in failed}
+    return [results[index] for index in range(len(writes))]
+
+
+async def _carry_out_together(transaction: Transaction, changes: Mapping[int, Change]) -> dict[int, WriteResult]:
+    """Carry out all or nothing: where one is refused, the savepoint is undone."""
+    await transaction.begin("knot")
+    results: dict[int, WriteResult] = {}
+    for index, change in changes.items():
+        if len(changes) > 1 and not await transaction.vacate(change):
+            results[index] = refused(change.write, "unique")
+    if not results:
+        results = {index: await transaction.carry_out(change) for index, change in changes.items()}
+    if any(result.effect is Effect.REFUSED for result in results.values()):
+        await transaction.undo("knot")
+    else:
+        await transaction.keep("knot")
+    return results
+
+
+def _later(write: Write, why: str) -> WriteResult:
+    return WriteResult(entity=write.entity, effect=Effect.UNAVAILABLE, error=why, retry_after_s=LOCKED_RETRY_S)

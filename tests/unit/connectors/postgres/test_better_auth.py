@@ -1,0 +1,65 @@
+"""Better Auth's own tables on PostgreSQL: the schema that its migrations make there."""
+
+from pathlib import Path
+
+from idsync.connectors.better_auth import better_auth_tables
+from idsync.model.delivery import Effect
+from idsync.model.event import Op
+from idsync.model.values import Kind
+from idsync.testing.target_suite import create_of, update_of
+from tests.unit.connectors.postgres.app import MakePeer, PostgresApp, look, observed, write
+
+SCHEMA = (Path(__file__).parents[4] / "examples" / "better-auth" / "schema.postgres.sql").read_text()
+SIGN_UP = "INSERT INTO \"user\" (id, name, email, \"emailVerified\") VALUES ('u1', 'Ada', 'Ada@Example.com', false);"
+SESSION = """
+    INSERT INTO session (id, "expiresAt", token, "updatedAt", "userId") VALUES ('s1', now(), 'a token', now(), 'u1');
+"""
+WITHOUT_HOOKS = """
+    INSERT INTO organization VALUES ('o1', 'Acme', 'acme', NULL, now(), NULL);
+    INSERT INTO member VALUES ('m1', 'o1', 'u1', 'owner', now());
+    UPDATE "user" SET banned = true, "banExpires" = '2026-12-31 12:00+01';
+    DELETE FROM member;
+    DELETE FROM "user";
+"""
+
+
+async def test_what_no_hook_sees_is_captured(app: PostgresApp, make_peer: MakePeer) -> None:
+    """A cascade, plain SQL, a leave; no token is told."""
+    await app.script(SCHEMA)
+    peer = make_peer(*better_auth_tables({}))
+    assert set((await peer.install()).tables) == {"user", "session", "organization", "organizationMembership"}
+    await app.script(SIGN_UP + SESSION + WITHOUT_HOOKS)
+    seen = [(one.kind, one.op) for one in await observed(peer)]
+    assert seen == [
+        (Kind.USER, Op.CREATED),
+        (Kind.SESSION, Op.CREATED),
+        (Kind.ORGANIZATION, Op.CREATED),
+        (Kind.MEMBERSHIP, Op.CREATED),
+        (Kind.USER, Op.UPDATED),
+        (Kind.MEMBERSHIP, Op.DELETED),
+        (Kind.USER, Op.DELETED),
+        (Kind.SESSION, Op.DELETED),
+    ]
+    banned = next(one for one in await observed(peer) if one.op is Op.UPDATED)
+    assert banned.fields["ban_expires_at"] == "2026-12-31T11:00:00.000Z"
+    assert "a token" not in str(await app.run("SELECT old::text, new::text FROM idsync_app.outbox"))
+
+
+async def test_our_user_is_a_whole_row_and_our_ban_ends_the_sessions(app: PostgresApp, make_peer: MakePeer) -> None:
+    """As Better Auth makes and bans them itself."""
+    await app.script(SCHEMA + SIGN_UP + SESSION)
+    peer = make_peer(*better_auth_tables({}))
+    await peer.install()
+    await look(peer, "u1")
+    key = peer.target.choose_id(Kind.USER)
+    assert key is not None
+    assert len(key) == 32
+    (made,) = await write(peer, create_of(1, roles=["admin", "user"], email_verified=True))
+    assert made.effect is Effect.WRITTEN
+    row = await app.run('SELECT "emailVerified", role, "createdAt" = "updatedAt" FROM "user" WHERE id <> \'u1\'')
+    assert row == [[True, "admin,user", True]]
+    ban = update_of(await look(peer, "u1"), {"banned": True, "ban_reason": "spam"})
+    (result,) = await write(peer, ban)
+    assert result.effect is Effect.WRITTEN
+    assert await app.run("SELECT 1 FROM session") == []
+    assert {one.origin for one in await observed(peer) if one.kind == Kind.SESSION} == {"entity-1:update"}

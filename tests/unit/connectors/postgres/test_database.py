@@ -1,0 +1,93 @@
+"""What is said when a peer's PostgreSQL cannot be used, and that it is used again as soon as it can."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from idsync.connectors.sql_postgres import database
+from idsync.errors import PeerError
+from idsync.model.values import ExternalId, Kind
+from idsync.testing.postgres import PostgresServer
+from tests.unit.connectors.postgres.app import PLAIN, MakePeer, PostgresApp, read
+from tests.unit.connectors.postgres.conftest import Capture
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def ports(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """A real server, and one that takes connections and never says a word."""
+    monkeypatch.setattr(database, "CONNECT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield {"port": postgres.port, "silent": listener.getsockname()[1]}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1/x", "cannot be reached"),
+        ("127.0.0.1:{port}/nowhere", "no database of this name"),
+        ("127.0.0.1:{silent}/x", "does not answer"),
+        ("127.0.0.1:notaport/x", "must read postgresql://"),
+    ],
+)
+async def test_reason_is_told_and_never_the_address(
+    make_peer: MakePeer, ports: dict[str, int], address: str, said: str
+) -> None:
+    """Nobody, another one, one who is silent, no address at all."""
+    place = address.format(**ports)
+    peer = make_peer(url=f"postgresql://postgres:{SECRET}@{place}")
+    with pytest.raises(PeerError, match=said) as raised:
+        await peer.source.read(None, 10)
+    assert SECRET not in str(raised.value)
+
+
+async def test_every_half_goes_on_after_its_connection_was_ended(
+    capture: Capture, app: PostgresApp, postgres: PostgresServer
+) -> None:
+    """The call that meets it fails at most once."""
+    peer = await capture(PLAIN)
+    await app.run("INSERT INTO people VALUES (1, 'a', 'Ada')")
+
+    async def use_all() -> None:
+        await read(peer)
+        await peer.reader.read(Kind.USER, ExternalId("1"))
+        await peer.target.write([])
+        await peer.source.wait(0.01)
+
+    await use_all()
+    await postgres.terminate_connections()
+    for _ in range(5):
+        try:
+            await use_all()
+        except PeerError:
+            continue
+        break
+    await use_all()
+
+
+async def test_call_that_is_given_up_leaves_no_transaction(capture: Capture, app: PostgresApp) -> None:
+    """Who cancels a look that waits for a lock gets his next look from a new connection."""
+    peer = await capture(PLAIN)
+    await app.script("INSERT INTO people VALUES (1, 'a', 'Ada')")
+    await app.script("BEGIN; UPDATE people SET name = 'Eve'")
+    looking = asyncio.create_task(peer.reader.read(Kind.USER, ExternalId("1")))
+    await asyncio.wait({looking}, timeout=0.1)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    await app.script("COMMIT")
+    image = await peer.reader.read(Kind.USER, ExternalId("1"))
+    assert image is not None
+    assert image.fields["name"] == "Eve"
+
+
+async def test_look_does_not_wait_long_for_who_holds_the_row(capture: Capture, app: PostgresApp) -> None:
+    """All other looks would wait with it."""
+    peer = await capture(PLAIN)
+    await app.script("INSERT INTO people VALUES (1, 'a', 'Ada')")
+    await app.script("BEGIN; UPDATE people SET name = 'Eve'")
+    with pytest.raises(PeerError, match="lock"):
+        await asyncio.wait_for(peer.reader.read(Kind.USER, ExternalId("1")), 3)
