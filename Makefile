@@ -24,7 +24,8 @@ test: $(VENV)  ## Run the tests that need nothing but Python (under 5 minutes)
 
 test-all: test $(NODE)  ## Run every test, and every proof in its short form [node]
 	$(PY) -m pytest -m "node or browser or long" --timeout=1800
-	$(PY) -m proofs $(CLAIM)
+	$(PY) -m proofs line
+	$(PY) -m proofs postgres
 
 check: $(VENV)  ## Lint, format, types, import law, budgets
 	$(PY) -m ruff check
