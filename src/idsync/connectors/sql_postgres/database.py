@@ -97,7 +97,7 @@ class Session:
             except asyncpg.PostgresError as error:
                 self._end_unless_idle()
                 raise PeerError(f"{self._peer}: {reason_of(error)}") from error
-            except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
                 self._end()
                 raise PeerError(f"{self._peer}: {reason_of(error)}") from error
             except BaseException:
@@ -110,7 +110,13 @@ class Session:
             if self._connection is not None:
                 try:
                     await self._connection.close(timeout=CONNECT_S)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                except (
+                    asyncpg.PostgresError,
+                    asyncpg.InterfaceError,
+                    asyncpg.InternalClientError,
+                    OSError,
+                    TimeoutError,
+                ):
                     self._connection.terminate()
                 self._connection = None
 
