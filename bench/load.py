@@ -59,6 +59,15 @@ class Events:
         """Make a request body of 100 events."""
         return b"[%b]" % b",".join([self.take()[1] for _ in range(100)])
 
+    def hundred_of_one(self, prefix: bytes) -> bytes:
+        """Make a request body of 100 events of one subject of their own, whose ids begin so."""
+        numbers = [next(self._numbers) for _ in range(100)]
+        return b"[%b]" % b",".join([_mark(EVENT % (number, SUBJECTS), prefix) for number in numbers])
+
+
+def _mark(event: bytes, prefix: bytes) -> bytes:
+    return event.replace(b'"id":"', b'"id":"' + prefix, 1)
+
 
 class Run(NamedTuple):
     """What a closed loop did."""

@@ -18,14 +18,15 @@ from typing import Final, NamedTuple
 import msgspec
 import uvloop
 
+from bench.capture import open_capture
 from bench.load import Events, connect
 from bench.peers import Pair
 from bench.programs import BenchError, Server, choose_cores
 from bench.report import Report, Row, compare
 from bench.sink import Sink, open_sink
+from bench.stores import STORES, Measured, Urls
 from bench.variants import Variants
 
-STORES: Final = ("sqlite",)
 NO_STORE: Final = "server + Sender, no store"
 DRAIN_S: Final = 60.0
 P99_MS_MAX: Final = 50.0
@@ -62,6 +63,8 @@ class Bench(NamedTuple):
     variants: Variants
     events: Events
     tell: Tell
+    store: Measured
+    urls: Urls
 
 
 class Sample(NamedTuple):
@@ -93,12 +96,18 @@ def measure(full: bool = False, *, store: str = "sqlite", tell: Tell = lambda _:
     """
     if store not in STORES:
         raise BenchError(f"STORE={store} is not in this version; it has {', '.join(STORES)}")
+    measured = STORES[store]
     plan = FULL if full else SHORT
     cores = choose_cores()
     load_before = os.getloadavg()[0]
     began = time.monotonic()
-    with _on_core(cores.load), tempfile.TemporaryDirectory(prefix="idsync-bench-") as folder:
-        rows = uvloop.run(_measure(Bench(plan, Variants(Path(folder), cores.measured), Events(), tell)))
+    with (
+        tempfile.TemporaryDirectory(prefix="idsync-bench-") as folder,
+        measured.open(Path(folder)) as urls,
+        on_core(cores.load),
+    ):
+        variants = Variants(Path(folder), cores.measured, urls)
+        rows = uvloop.run(_measure(Bench(plan, variants, Events(), tell, measured, urls)))
     return Report(
         rows=tuple(rows),
         cores=len(set(cores)),
@@ -108,7 +117,7 @@ def measure(full: bool = False, *, store: str = "sqlite", tell: Tell = lambda _:
 
 
 @contextmanager
-def _on_core(core: int) -> Iterator[None]:
+def on_core(core: int) -> Iterator[None]:
     """Run on one core for a while."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
@@ -125,7 +134,11 @@ async def _measure(bench: Bench) -> list[Row]:
     async with listening:
         rows += await _measure_line(bench, sink)
     bench.tell("two peers")
-    return rows + await _measure_peers(bench)
+    rows += await _measure_peers(bench)
+    if bench.store.has_capture:
+        bench.tell("capture")
+        rows.append(await _measure_capture(bench))
+    return rows
 
 
 Trial = Callable[[Plan], Awaitable[Sample]]
@@ -150,7 +163,7 @@ async def _measure_ingest(bench: Bench) -> list[Row]:
     def hundred(server: Server) -> Trial:
         return lambda plan: _publish(server, plan, bench.events.hundred, connections=8, size=100)
 
-    with bench.variants.line(None) as line, bench.variants.bare("server") as bare:
+    with bench.variants.line("ingest") as line, bench.variants.bare("server") as bare:
         trials = {"one": one(line), "bare one": one(bare), "hundred": hundred(line), "bare hundred": hundred(bare)}
         found = await _interleave(bench.plan, trials)
     server = "same server, no store"
@@ -175,14 +188,14 @@ async def _measure_line(bench: Bench, sink: Sink) -> list[Row]:
     """What is delivered a second, and how long it takes at half of that."""
 
     def through(server: Server) -> Trial:
-        return lambda plan: _pass_through(server, sink, plan, bench.events)
+        return lambda plan: pass_through(server, sink, plan.closed_s, bench.events)
 
     def alone(client: Server) -> Trial:
         return lambda plan: _run_client(client, sink, plan)
 
     variants = bench.variants
     with (
-        variants.line(sink.url) as line,
+        variants.line("line", sink.url) as line,
         variants.bare("line", sink.url) as bare,
         variants.ordinary(sink.url) as ordinary,
         variants.bare("session", sink.url) as session,
@@ -203,30 +216,30 @@ async def _measure_line(bench: Bench, sink: Sink) -> list[Row]:
         latency = await _measure_latency(bench, sink, rate, line, bare)
         peaks = [line.program.peak_mib()], [bare.program.peak_mib()]
     memory = compare("peak memory of all that", "MiB", peaks[0], NO_STORE, peaks[1])
-    return [*_rows_of_line(found), *latency, memory]
+    return [*_rows_of_line(found, bench.store), *latency, memory]
 
 
-def _rows_of_line(found: Mapping[str, list[Sample]]) -> list[Row]:
+def _rows_of_line(found: Mapping[str, list[Sample]], store: Measured) -> list[Row]:
     session, sender, ordinary = "bare aiohttp client", "our Sender, no store", "ordinary stack"
     both, cpu = "ingest + deliver, 256 connections", "CPU of one event, ingest + deliver"
     return [
         _compare_rates("deliver, from a backlog", found["backlog"], sender, found["sender"]),
         _compare_rates("deliver, from a backlog", found["backlog"], session, found["session"]),
         _compare_rates(both, found["line"], NO_STORE, found["no store"]),
-        _compare_rates(both, found["line"], session, found["session"], least=0.5),
-        _compare_rates(both, found["line"], ordinary, found["ordinary"], least=1.2),
+        _compare_rates(both, found["line"], session, found["session"], least=store.least_of_client),
+        _compare_rates(both, found["line"], ordinary, found["ordinary"], least=store.least_of_ordinary),
         _compare_cpu(cpu, found["line"], NO_STORE, found["no store"]),
         _compare_cpu(cpu, found["line"], session, found["session"]),
         _compare_cpu(cpu, found["line"], ordinary, found["ordinary"]),
     ]
 
 
-async def _pass_through(server: Server, sink: Sink, plan: Plan, events: Events) -> Sample:
+async def pass_through(server: Server, sink: Sink, for_s: float, events: Events) -> Sample:
     """Publish for a while, and count until the last event arrived: what is only accepted does not count."""
     sink.clear()
     async with connect(server.port, 256) as load:
         used = server.program.cpu_s()
-        run = await load.closed_loop(events.one, for_s=plan.closed_s)
+        run = await load.closed_loop(events.one, for_s=for_s)
         await sink.wait_for(run.requests, DRAIN_S)
         used = server.program.cpu_s() - used
     return Sample(run.requests / (sink.last_at - run.began_at), used / run.requests * 1e6)
@@ -276,7 +289,8 @@ async def _measure_latency(bench: Bench, sink: Sink, rate: float, line: Server, 
     for _ in range(bench.plan.open_rounds):
         for server in random.sample([line, bare], 2):
             found[server].append(await _time_arrivals(server, sink, bench, rate))
-    return _rows_of_latency("publish -> arrival at half load", found[line], NO_STORE, found[bare], has_bound=True)
+    name, has_bound = "publish -> arrival at half load", bench.store.has_latency_bound
+    return _rows_of_latency(name, found[line], NO_STORE, found[bare], has_bound=has_bound)
 
 
 async def _time_arrivals(server: Server, sink: Sink, bench: Bench, rate: float) -> Latency:
@@ -298,6 +312,23 @@ async def _measure_peers(bench: Bench) -> list[Row]:
                     found[pair].append(_latency_of(pair.edit(plan.edits_per_s, plan.edits_s)))
     name = f"edit -> other peer, {plan.edits_per_s:.0f}/s"
     return _rows_of_latency(name, found[line], "bare copier", found[copier])
+
+
+async def _measure_capture(bench: Bench) -> Row:
+    """What a peer's relay takes out of its outbox, beside the bare statement on the same rows."""
+    found: dict[str, list[float]] = {"relay": [], "copy": []}
+    capture = await open_capture(bench.urls["application"])
+    try:
+        trials = {"relay": capture.time_relay, "copy": capture.time_copy}
+        for _ in range(1 + bench.plan.rounds):
+            await capture.edit()
+            for name in random.sample(list(trials), len(trials)):
+                found[name].append(await trials[name]())
+            await capture.trim()
+    finally:
+        await capture.close()
+    against = "bare INSERT ... SELECT of the same pages"
+    return compare("capture relay", "events/s", found["relay"][1:], against, found["copy"][1:], least=0.5)
 
 
 def _latency_of(latencies_s: Sequence[float]) -> Latency:

@@ -1,4 +1,4 @@
-"""Where deliveries arrive: answers every POST with 200 and keeps when each event came first."""
+"""Where deliveries arrive: answers every POST with 200 and keeps when each event came first, but for slow ones."""
 
 import asyncio
 import time
@@ -9,6 +9,9 @@ import httptools
 from bench.programs import BenchError
 
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SLOW: Final = b"slow-"
+"""An event whose id begins so is answered late."""
+SLOW_S: Final = 0.05
 
 
 class Sink:
@@ -83,7 +86,13 @@ class _Arrival(asyncio.Protocol):
             self._event_id = value
 
     def on_message_complete(self) -> None:
-        """Take the arrival and answer."""
+        """Take the arrival and answer; slow ones are not noted."""
+        if self._event_id.startswith(SLOW):
+            asyncio.get_running_loop().call_later(SLOW_S, self._answer)
+            return
         self._sink.note(self._event_id)
+        self._answer()
+
+    def _answer(self) -> None:
         if self._transport is not None:
             self._transport.write(ANSWER)

@@ -9,6 +9,7 @@ from typing import Final
 from bench.load import CONCURRENCY, KEY, SECRET
 from bench.peers import Pair, make_files
 from bench.programs import Program, Server, find_port
+from bench.stores import Urls
 
 IDSYNC: Final = ("-c", "from idsync.cli import main; main()")
 INSTALL_S: Final = 30.0
@@ -16,7 +17,7 @@ READY: Final = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\
 
 CONFIG: Final = """
 [store]
-url = "sqlite:///{file}"
+url = "{store}"
 [server]
 listen = "127.0.0.1:{port}"
 api_keys = ["{key}"]
@@ -48,14 +49,14 @@ peers = ["left", "right"]
 class Variants:
     """Starts each variant on the measured core, its files in one folder that the caller removes."""
 
-    def __init__(self, folder: Path, core: int) -> None:
+    def __init__(self, folder: Path, core: int, stores: Urls) -> None:
         self._folder = folder
         self._core = core
+        self._stores = stores
 
     @contextmanager
-    def line(self, sink: str | None) -> Iterator[Server]:
-        """`idsync up`, posting to the sink if there is one."""
-        name = "line" if sink else "ingest"
+    def line(self, name: str, sink: str | None = None) -> Iterator[Server]:
+        """`idsync up` on the store of that name, posting to the sink if there is one."""
         more = "" if sink is None else SINK.format(url=sink, secret=SECRET, concurrency=CONCURRENCY)
         config, port = self._configure(name, more)
         with self._serve(name, (*IDSYNC, "up", "--config", config), port) as server:
@@ -106,7 +107,7 @@ class Variants:
         """Write a configuration; give its file and the port in it."""
         port = find_port()
         file = self._folder / f"{name}.toml"
-        file.write_text(CONFIG.format(file=self._folder / f"{name}.db", port=port, key=KEY) + more)
+        file.write_text(CONFIG.format(store=self._stores[name], port=port, key=KEY) + more)
         return str(file), port
 
     @contextmanager

@@ -59,7 +59,7 @@ class Loop:
         pause_s = PAUSE_FIRST_S
         self._is_running = True
         try:
-            while True:
+            while not _is_told_to_end():  # also where a part made another error of it
                 try:
                     self._began_at = self._clock.monotonic()
                     delay_s = await self._part.tick()
@@ -224,6 +224,12 @@ class Worker:
         if error is not None:
             self._failure.set_exception(error)
             self._failure.exception()  # known: whoever watches raises it
+
+
+def _is_told_to_end() -> bool:
+    """Whether the running task was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _cancel(tasks: Sequence[Task]) -> None:

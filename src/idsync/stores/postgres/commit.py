@@ -56,7 +56,7 @@ async def commit(db: Db, plan: Plan, lanes: Collection[int]) -> Written:
         raise DataRefused(f"a delivery is for the lane {min(unknown)}, which was never opened")
     for _ in range(TRIES_MAX):
         try:
-            async with db.connection.transaction():
+            async with db.transaction():
                 written = await _write(db, plan, changes)
                 crash.point("store.in_transaction")
         except _Abandoned as abandoned:

@@ -1,7 +1,8 @@
 """One connection that speaks in verbs: each is a file in `sql/`, and this is where PostgreSQL's errors become ours."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
@@ -11,6 +12,9 @@ from idsync.errors import DataRefused, StoreError
 from idsync.stores.common.rows import Row
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+SILENCES: Final = (asyncio.CancelledError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError)
+"""What ends a statement that was not answered, or whose answer nobody waited for."""
 
 ESCAPE: Final = "\x10"
 """PostgreSQL keeps every character but NUL: `\\x00` is kept as `\\x10\\x12`, and `\\x10` as `\\x10\\x11`."""
@@ -58,6 +62,26 @@ class Db:
         """Speak over an open connection."""
         self.connection = connection
         self._verbs = verbs
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Do all of it or nothing; without an answer the connection is given up: ROLLBACK would wait for one, too."""
+        transaction = self.connection.transaction()
+        await transaction.start()
+        try:
+            yield
+        except SILENCES:
+            self.give_up()
+            raise
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+
+    def give_up(self) -> None:
+        """Close the connection without a word; safe to call twice."""
+        with suppress(asyncpg.InterfaceError):  # it went back to the pool when it was closed
+            self.connection.terminate()
 
     async def read(self, verb: str, *arguments: Any) -> list[Row]:  # noqa: ANN401  # whatever PostgreSQL can store
         """Run a statement and give all its rows."""

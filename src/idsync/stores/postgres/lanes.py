@@ -56,7 +56,7 @@ async def find_lanes(db: Db) -> dict[int, bool]:
 
 async def open_lanes(db: Db, destinations: Sequence[Destination]) -> list[tuple[Lane, Place]]:
     """Make sure that every destination has its lanes; a changed number of lanes opens a new generation. Writes."""
-    async with db.connection.transaction():
+    async with db.transaction():
         await db.connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK)
         for destination in destinations:
             found = await db.read_one("find_generation", destination.name, Level.LIVE)

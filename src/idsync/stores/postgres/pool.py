@@ -5,6 +5,7 @@ A connection is held only while statements run, never while anything else is wai
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -13,7 +14,7 @@ from typing import Final, TypeAlias
 import asyncpg
 
 from idsync.errors import StoreBusy, StoreError, StoreVersion
-from idsync.stores.postgres.db import FAULTS, Connection, Db, named_faults, read_texts
+from idsync.stores.postgres.db import FAULTS, SILENCES, Connection, Db, named_faults, read_texts
 
 SCHEMA: Final = "idsync"
 """All that is ours in the database."""
@@ -29,6 +30,10 @@ MIGRATION_S: Final = 600.0
 """How long one step that brings the schema up to date may take."""
 COMMAND_S: Final = 15.0
 """How long we wait for its answer: a connection that is silent for longer is given up."""
+DOUBT_S: Final = 60.0
+"""How long after a silence every connection is asked for a sign of life first: the idle ones may be as dead."""
+SIGN_S: Final = 1.0
+"""How long it may take to give one."""
 WAITING_MAX: Final = 1_024
 """Tasks that may wait for a connection of one kind."""
 STATEMENTS_MAX: Final = 256
@@ -83,6 +88,7 @@ class Connections:
         self._verbs = read_texts("sql")
         self._turns = {use: asyncio.Semaphore(share) for use, share in SHARES.items()}
         self._waiting = dict.fromkeys(Use, 0)
+        self._doubted_until = 0.0
         self.is_closed = False
 
     @asynccontextmanager
@@ -106,10 +112,15 @@ class Connections:
         try:
             with named_faults(self.place):
                 async with self._pool.acquire(timeout=CONNECT_S) as connection:
+                    db = Db(connection, self._verbs)
                     try:
-                        yield Db(connection, self._verbs)
-                    except (asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError, OSError):
-                        connection.terminate()
+                        if time.monotonic() < self._doubted_until:
+                            await connection.execute("SELECT 1", timeout=SIGN_S)
+                        yield db
+                    except SILENCES as silence:
+                        if isinstance(silence, TimeoutError):
+                            self._doubted_until = time.monotonic() + DOUBT_S
+                        db.give_up()
                         raise
         finally:
             self._turns[use].release()

@@ -25,7 +25,7 @@ async def lease(db: Db, holder: str, wanted: Sequence[str], ttl_s: float) -> dic
     """Keep what is the holder's, take what is free or over; give what is the holder's, with its epoch. Writes."""
     if not wanted:
         return {}
-    async with db.connection.transaction():
+    async with db.transaction():
         ours: dict[str, int] = await db.read_pairs("renew_leases", holder, list(wanted), ttl_s)
         if rest := [name for name in wanted if name not in ours]:
             over = [name for (name,) in await db.read("lock_free_leases", rest)]

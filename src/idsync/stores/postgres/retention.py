@@ -158,7 +158,7 @@ async def _size(db: Db, table: str) -> int:
 async def _care(db: Db) -> AsyncIterator[bool]:
     """A transaction that waits for no lock for long; False where another process is at it."""
     try:
-        async with db.connection.transaction():
+        async with db.transaction():
             await db.connection.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}")
             yield bool(await db.connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", CARE_LOCK))
     except asyncpg.LockNotAvailableError:

@@ -139,6 +139,54 @@ async def test_connection_that_is_silent_is_given_up(url: str, monkeypatch: pyte
     await hole.close()
 
 
+async def test_task_cancelled_on_a_silent_connection_ends_at_once(url: str) -> None:
+    """Nobody waits for a rollback to be answered, and the cancellation does not become another error."""
+    hole = BlackHole(url)
+    connections = await pool.open_connections(await hole.open())
+    began = asyncio.Event()
+
+    async def work() -> None:
+        async with connections.taken(pool.Use.LINE) as db, db.transaction():
+            hole.is_silent = True
+            began.set()
+            await db.connection.execute("SELECT 1")
+
+    task = asyncio.create_task(work())
+    await began.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    hole.is_silent = False
+    async with connections.taken(pool.Use.LINE) as db:
+        assert await db.connection.fetchval("SELECT 1") == 1
+    await connections.close()
+    await hole.close()
+
+
+async def test_idle_connections_are_doubted_once_one_was_silent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that is as dead costs a moment, not the time that an answer may take."""
+    monkeypatch.setattr(pool, "COMMAND_S", 1.5)
+    monkeypatch.setattr(pool, "SIGN_S", 0.05)
+    hole = BlackHole(url)
+    connections = await pool.open_connections(await hole.open())
+    async with connections.taken(pool.Use.LINE), connections.taken(pool.Use.LINE):
+        hole.is_silent = True  # now there are two
+    clock = asyncio.get_running_loop().time
+    took_s = []
+    for _ in range(2):
+        began = clock()
+        with pytest.raises(StoreError, match="took too long"):
+            async with connections.taken(pool.Use.LINE) as db:
+                await db.connection.execute("SELECT 1")
+        took_s.append(clock() - began)
+    assert took_s[0] > 1.0
+    assert took_s[1] < 1.0
+    await connections.close()
+    await hole.close()
+
+
 async def test_commit_behind_a_lock_that_is_never_released_is_given_up(
     line: Line, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
