@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from idsync.model.entity import Action
 from idsync.model.event import Op
@@ -97,3 +98,13 @@ def test_look_after_the_truth_came_back_makes_the_next_edit_a_later_one() -> Non
     looked = after(entity, msgspec.structs.replace(stale, truth=entity.version))
     assert need_of(looked, APP, MAPPING) is None
     assert after(looked, said(APP, version=2, at=-9_999, received=50, name="Cy")).value_of("name") == "Cy"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_lifting_that_two_said_is_as_new_as_the_later_of_them(first: int) -> None:
+    """Whichever of the two comes in first: a ban from between them, set by one who knew only the earlier, stays off."""
+    lifted = [said(APP, version=2, at=10, banned=False), said(AUTH, version=2, at=200, banned=False)]
+    entity = after(in_step(banned=True), lifted[first], lifted[1 - first])
+    late = merge(entity, said(APP, version=3, at=150, received=210, banned=True), MAPPING)
+    assert late.changed == ()
+    assert [(one.refused, one.kept) for one in late.conflicts] == [(True, False)]

@@ -23,6 +23,8 @@ class Decision(Enum):
     """What becomes of one claim."""
 
     AGREE = auto()
+    REPEAT = auto()
+    """An edit that says what is the truth already, from one who need not have known."""
     TAKE = auto()
     REFUSE = auto()
     YIELD = auto()
@@ -120,11 +122,13 @@ def merge_group(draft: FieldDraft, group: str) -> None:
         _log(draft, claim, rule, is_taken=decision is Decision.TAKE)
     if decision is Decision.TAKE:
         _take(draft, claim)
+    if decision is Decision.REPEAT:
+        _repeat(draft, claim)
     if decision is Decision.HOLD:
         _hold(draft, group, claim)
     if decision in {Decision.REFUSE, Decision.YIELD} and draft.fields.keys() & claim.seen.keys():
         draft.is_owed = True
-    _move_shadow(draft, claim, has_agreed=decision in {Decision.TAKE, Decision.AGREE})
+    _move_shadow(draft, claim, decision)
 
 
 def _claim(draft: FieldDraft, group: str) -> Claim:
@@ -194,7 +198,8 @@ def decide(draft: FieldDraft, group: str, claim: Claim, rule: FieldRule) -> Deci
     if group in draft.holds:
         return Decision.HOLD
     if all(name in draft.fields and truth[name] == claim.values[name] for name in claim.seen):
-        return Decision.AGREE
+        is_compared = rule.rule in {Rule.NEWEST, Rule.MANUAL} and not claim.is_unknown
+        return Decision.REPEAT if is_compared else Decision.AGREE
     is_empty_truth = not any(is_filled(value) for value in truth.values())
     if rule.rule is Rule.OWNER:
         return _decide_owned(draft, claim, rule, is_empty_truth=is_empty_truth)
@@ -260,6 +265,13 @@ def _take(draft: FieldDraft, claim: Claim) -> None:
         draft.fields[name] = Field(granted, stamp, draft.observation.peer)
 
 
+def _repeat(draft: FieldDraft, claim: Claim) -> None:
+    """Two said the same, each for himself: the truth is as new as the later word, whichever came in first."""
+    for name, value in claim.seen.items():
+        if claim.stamp > draft.fields[name].stamp:
+            draft.fields[name] = Field(value, claim.stamp, draft.observation.peer)
+
+
 def _granted(draft: FieldDraft, name: str, value: Value) -> Value:
     rule = draft.mapping.rule_of(name)
     is_stranger = rule.rule is Rule.OWNER and rule.owner != draft.observation.peer
@@ -280,11 +292,14 @@ def _hold(draft: FieldDraft, group: str, claim: Claim) -> None:
     draft.holds[group] = Hold(since=held.since if held is not None else draft.observation.received_at, claims=claims)
 
 
-def _move_shadow(draft: FieldDraft, claim: Claim, *, has_agreed: bool) -> None:
+def _move_shadow(draft: FieldDraft, claim: Claim, decision: Decision) -> None:
     """The peer now holds what it showed. Where that is not the truth, `sent` differs and dispatch brings it back."""
     for name, shown in claim.seen.items():
-        known = draft.shadow.get(name, _UNSEEN)
-        seen_at = draft.fields[name].stamp.at if has_agreed else known.seen_at
+        seen_at = draft.shadow.get(name, _UNSEEN).seen_at
+        if decision in {Decision.TAKE, Decision.AGREE}:
+            seen_at = draft.fields[name].stamp.at
+        if decision is Decision.REPEAT:
+            seen_at = claim.stamp.at
         draft.shadow[name] = Shadow(claim.values[name], shown, seen_at)
 
 
