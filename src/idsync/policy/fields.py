@@ -267,9 +267,9 @@ def _take(draft: FieldDraft, claim: Claim) -> None:
 
 def _repeat(draft: FieldDraft, claim: Claim) -> None:
     """Two said the same, each for himself: the truth is as new as the later word, whichever came in first."""
-    for name, value in claim.seen.items():
-        if claim.stamp > draft.fields[name].stamp:
-            draft.fields[name] = Field(value, claim.stamp, draft.observation.peer)
+    if claim.stamp > _truth_stamp(draft, claim):
+        for name in draft.fields.keys() & claim.values:
+            draft.fields[name] = Field(draft.fields[name].value, claim.stamp, draft.observation.peer)
 
 
 def _granted(draft: FieldDraft, name: str, value: Value) -> Value:

@@ -24,7 +24,9 @@ ROW_BYTES_MAX: Final = 64 * 1024 * 1024
 WAL_PAGES: Final = 1_000
 """Pages in the write-ahead log (4 MiB) after which a commit copies it into the database: 2 to 4 ms on a quiet disk, and
 linear in the pages. The log is begun anew but keeps its size: writing over it costs less than growing it."""
-CACHE_KIB: Final = 16 * 1024
+WRITING_CACHE_KIB: Final = 16 * 1024
+READING_CACHE_KIB: Final = 2 * 1024
+"""What one read needs: a connection forgets all its pages as soon as another one has committed."""
 STATEMENTS_MAX: Final = 256
 
 
@@ -64,7 +66,7 @@ def _connect_all(name: str, path: str, descriptor: int | None) -> Connections:
     verbs = read_verbs()
     try:
         with named_faults(path):
-            connections.append(connect(name))
+            connections.append(connect(name, WRITING_CACHE_KIB))
             prepare(connections[0], path)
             connections += [connect(name), connect(name)]
     except BaseException:
@@ -135,7 +137,7 @@ def _make(path: Path) -> None:
         ) from fault
 
 
-def connect(name: str) -> apsw.Connection:
+def connect(name: str, cache_kib: int = READING_CACHE_KIB) -> apsw.Connection:
     """Open one connection, set as every connection of ours is."""
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(name, flags=flags, statementcachesize=STATEMENTS_MAX)
@@ -146,7 +148,7 @@ def connect(name: str) -> apsw.Connection:
         ("foreign_keys", True),
         ("synchronous", "FULL"),
         ("temp_store", "MEMORY"),
-        ("cache_size", -CACHE_KIB),
+        ("cache_size", -cache_kib),
         ("journal_size_limit", -1),
         ("secure_delete", "FAST"),
     ):
