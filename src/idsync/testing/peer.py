@@ -244,7 +244,8 @@ class FakePeer:
             return self._result(write, Effect.DIVERGED, write.external_id)
         if _holds(shown, wanted) and link_id == row.link_id:
             return self._result(write, Effect.UNCHANGED, write.external_id)
-        if self._is_email_taken(write.kind, wanted, write.external_id):
+        changes = {name: value for name, value in wanted.items() if shown.get(name) != value}
+        if self._is_email_taken(write.kind, changes, write.external_id):
             return WriteResult(entity=write.entity, effect=Effect.REFUSED, error=UNIQUE)
         fields = row.fields | self._formed(wanted)
         self._put(Op.UPDATED, write.kind, write.external_id, fields, intent=write.intent, link_id=link_id)
