@@ -93,9 +93,10 @@ def test_look_after_the_truth_came_back_makes_the_next_edit_a_later_one() -> Non
     """However slow the clock of its peer: what it held when nobody else had anything new to say it has seen."""
     entity = after(in_step(), said(AUTH, version=2, at=10, name="Bo"), said(AUTH, version=3, at=30, name="Ada"))
     assert need_of(entity, APP, MAPPING) == Unknown(("name",))
-    stale = msgspec.structs.replace(said(APP, Op.SEEN, version=1, at=40, name="Ada"), truth=entity.version - 1)
+    seen = said(APP, Op.SEEN, version=1, at=40, name="Ada")
+    stale = msgspec.structs.replace(seen, truth=(entity.id, entity.version - 1))
     assert need_of(after(entity, stale), APP, MAPPING) == Unknown(("name",))
-    looked = after(entity, msgspec.structs.replace(stale, truth=entity.version))
+    looked = after(entity, msgspec.structs.replace(seen, truth=(entity.id, entity.version)))
     assert need_of(looked, APP, MAPPING) is None
     assert after(looked, said(APP, version=2, at=-9_999, received=50, name="Cy")).value_of("name") == "Cy"
 

@@ -59,7 +59,7 @@ class Look:
     peer: PeerName
     external_id: ExternalId
     rev: int | None
-    truth: int | None
+    truth: tuple[EntityId, int] | None
     began_at: Instant
     image: Image | None
 
@@ -290,7 +290,7 @@ class Line:
         self.rereads.pop((peer, external_id), None)
         found = self.links.get((peer, KIND, external_id))
         rev = self.entities[found].link_at(peer).rev if found is not None else None
-        truth = self.entities[found].version if found is not None else None
+        truth = (found, self.entities[found].version) if found is not None else None
         look = Look(peer, external_id, rev, truth, self.time.now(), self.peers[peer].image(KIND, external_id))
         self.looks.append(look)
         return look

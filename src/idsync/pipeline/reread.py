@@ -11,7 +11,7 @@ from idsync.errors import PeerError
 from idsync.model.delivery import Image
 from idsync.model.event import Arrival, Receipt, Verdict
 from idsync.model.plan import Keys, LinkKey, Position, Reread, Waiting
-from idsync.model.values import Instant, PeerName
+from idsync.model.values import EntityId, Instant, PeerName
 from idsync.pipeline.ingest import DECIDABLE, Submission
 from idsync.pipeline.parts.looks import arrival_of, observation_of
 from idsync.pipeline.parts.wake import wait_for
@@ -34,7 +34,7 @@ class _Look:
     job: Reread
     image: Image | None
     rev: int | None
-    truth: int | None
+    truth: tuple[EntityId, int] | None
     is_told: bool = False
     """Whether every event that led to what it shows has been taken in (decision 0009)."""
 
@@ -121,12 +121,12 @@ class Rereader:
         look = self._early.get(_key(job))
         return look is not None and look.job == job
 
-    async def _marks(self, jobs: Sequence[Reread]) -> dict[LinkKey, tuple[int, int]]:
+    async def _marks(self, jobs: Sequence[Reread]) -> dict[LinkKey, tuple[int, tuple[EntityId, int]]]:
         """The shadow's and the truth's revisions from before each read: what moves meanwhile, a read cannot tell."""
         keys = frozenset(_key(job) for job in jobs)
         known = await self._store.load(Keys(links=keys))
         entities = {key: known.entities[found] for key, found in known.links.items()}
-        return {key: (entity.link_at(key[0]).rev, entity.version) for key, entity in entities.items()}
+        return {key: (entity.link_at(key[0]).rev, (entity.id, entity.version)) for key, entity in entities.items()}
 
     async def _read(self, job: Reread) -> Image | PeerError | None:
         reader = self._readers.get(job.peer)

@@ -191,7 +191,7 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
         merge_group(draft, group)
     if observation.op is Op.SEEN and observation.origin is None:
         draft.note_blanks()
-        if observation.truth == entity.version:
+        if observation.truth == (entity.id, entity.version):
             draft.note_seen()
     moved = _moved(link, draft, observation)
     is_born = entity.version == 0 or entity.incarnation != before.incarnation
