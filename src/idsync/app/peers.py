@@ -8,6 +8,7 @@ import msgspec
 from idsync.app.dialects import dialect_of, parse_secrets
 from idsync.config import PeerSettings, Settings
 from idsync.connectors.better_auth import better_auth_tables
+from idsync.connectors.sql_mysql import MysqlPeer
 from idsync.connectors.sql_postgres import PostgresPeer
 from idsync.connectors.sql_table import SqlitePeer
 from idsync.connectors.tables.captured import Pace
@@ -23,7 +24,7 @@ from idsync.wire.envelope import Limits
 CONNECTORS = ("better-auth", "sql", "webhook")
 """Those of this version."""
 
-TablesPeer = SqlitePeer | PostgresPeer
+TablesPeer = SqlitePeer | PostgresPeer | MysqlPeer
 """A peer whose identities are rows of a database, captured by triggers."""
 
 
@@ -135,9 +136,12 @@ def _tables_peer(name: PeerName, one: PeerSettings, settings: Settings, clock: C
             return SqlitePeer(name, Path(one.database.sqlite_path), tables, clock, pace)
         case "postgresql":
             return PostgresPeer(name, one.database.reveal(), tables, clock, pace)
+        case "mysql" | "mariadb":
+            return MysqlPeer(name, one.database.reveal(), tables, clock, pace)
         case other:
             raise ConfigError(
-                f"peers.{name}.database: {other}:// is not in this version; it has sqlite:///file and postgresql://…"
+                f"peers.{name}.database: {other}:// is not in this version; it has sqlite:///file, postgresql://…,"
+                " mysql://… and mariadb://…"
             )
 
 
