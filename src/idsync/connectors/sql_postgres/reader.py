@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from idsync.connectors.sql_postgres.capture import Catalog, View
-from idsync.connectors.sql_postgres.database import Connection, Session, Watch, statement
+from idsync.connectors.sql_postgres.database import Connection, Session, Watch, statement, transaction
 from idsync.connectors.sql_postgres.rows import equals, json_of, may_hold, read_row
 from idsync.connectors.sql_postgres.schema import named
 from idsync.connectors.tables.captured import image_of
@@ -48,7 +48,7 @@ class PostgresReader:
         async with self._session.use() as connection:
             view = await self._catalog.look(connection)
             table = view.table(kind)
-            async with connection.transaction():
+            async with transaction(connection):
                 found = await find_by(connection, table, table.key, external_id, "FOR SHARE")
                 number = await draw_number(connection, self._catalog) if found else 0
         if len(found) > 1:
@@ -80,7 +80,7 @@ class PostgresReader:
             table=named(table),
             after="" if after is None else f"AND r.{key} > $2::text::{table.types[table.key]}",
         )
-        async with connection.transaction():
+        async with transaction(connection):
             rows = await connection.fetch(sql, PAGE_ROWS, *([] if after is None else [after]))
             number = await draw_number(connection, self._catalog)
         now = self._clock.now()

@@ -13,7 +13,7 @@ import asyncpg
 from idsync import crash
 from idsync.connectors.sql_postgres.apply import Contended, Transaction, code_of, is_refusal
 from idsync.connectors.sql_postgres.capture import Catalog, View
-from idsync.connectors.sql_postgres.database import Connection, Session, Watch
+from idsync.connectors.sql_postgres.database import Connection, Session, Watch, transaction
 from idsync.connectors.sql_postgres.plan import PostgresGround
 from idsync.connectors.tables.captured import Pace
 from idsync.connectors.tables.plan import new_id, refused
@@ -127,7 +127,7 @@ class PostgresTarget:
     @asynccontextmanager
     async def _transaction(self, connection: Connection, view: View) -> AsyncIterator[Transaction]:
         """Write in one transaction. What the application defers to the commit is checked with each write instead."""
-        async with connection.transaction(isolation="read_committed"):
+        async with transaction(connection):
             await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             ground = PostgresGround(connection, self._catalog)
             planner = Planner(ground, view.capture, view.tables, self._clock.now())
