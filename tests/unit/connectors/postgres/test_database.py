@@ -111,8 +111,7 @@ async def test_reading_that_is_cancelled_on_a_silent_network_ends_at_once(
             pass
     hole.is_silent = True
     task.cancel()
-    async with asyncio.timeout(2):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    await asyncio.wait([task], timeout=2)
+    assert task.cancelled()
     await app.script("ROLLBACK")
     await hole.close()
