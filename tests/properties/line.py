@@ -9,7 +9,7 @@ import msgspec
 
 from idsync.model.delivery import Effect, Image, WriteResult
 from idsync.model.entity import Action, Conflict, Entity, Intent, intent_id
-from idsync.model.event import Observation, Op, Verdict
+from idsync.model.event import Observation, Op, Verdict, Version
 from idsync.model.mapping import Mapping
 from idsync.model.plan import EmailKey, LinkKey
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName
@@ -62,6 +62,8 @@ class Look:
     truth: tuple[EntityId, int] | None
     began_at: Instant
     image: Image | None
+    place: Version | None
+    """Where the peer's journal ended."""
 
 
 @dataclass
@@ -291,7 +293,8 @@ class Line:
         found = self.links.get((peer, KIND, external_id))
         rev = self.entities[found].link_at(peer).rev if found is not None else None
         truth = (found, self.entities[found].version) if found is not None else None
-        look = Look(peer, external_id, rev, truth, self.time.now(), self.peers[peer].image(KIND, external_id))
+        fake = self.peers[peer]
+        look = Look(peer, external_id, rev, truth, self.time.now(), fake.image(KIND, external_id), fake.place())
         self.looks.append(look)
         return look
 

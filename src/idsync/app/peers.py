@@ -116,6 +116,7 @@ def _view(settings: Settings, kind: str, peer: Peer) -> PeerView:
         reads=held,
         writes=held if peer.target is not None else frozenset(),
         is_readable=peer.reader is not None,
+        names_writers=peer.source is not None,
         has_link=table is not None and table.link is not None and peer.name != sync.peers[0],
         is_email_verified=table is not None and table.email_verified == "always",
         may_create=sync.may_create(peer.name),

@@ -299,6 +299,10 @@ class FakePeer:
     def _formed(self, fields: dict[str, Value]) -> dict[str, Value]:
         return {name: self.formed(value) for name, value in self._kept(fields).items()}
 
+    def place(self) -> Version | None:
+        """Say where the journal ends."""
+        return self._version(self.journal[-1].number if self.journal else 0)
+
     def _version(self, number: int) -> Version | None:
         return Version(self.name, str(self.generation), number) if self.habits.has_versions else None
 

@@ -16,6 +16,7 @@ from idsync.connectors.tables.captured import image_of
 from idsync.connectors.tables.rows import Found, Row, id_of
 from idsync.connectors.tables.shape import Table
 from idsync.model.delivery import Image
+from idsync.model.event import Version
 from idsync.model.values import ExternalId
 from idsync.ports import Clock
 
@@ -62,6 +63,19 @@ class MysqlReader:
                 images, after, has_more = await self._page(connection, view, view.table(kind), after)
             for image in images:
                 yield image
+
+    async def place(self) -> Version:
+        """Say where the outbox ends now: a number that whoever has committed cannot have drawn after us.
+
+        Raises:
+            CaptureMissing: there is none.
+            PeerError: the database cannot be read now.
+        """
+        async with self._session.use() as connection:
+            view = await self._catalog.look(connection)
+            number = await draw_number(connection, self._catalog)
+        self._watch.ring()
+        return view.capture.version(number)
 
     async def _page(
         self, connection: Connection, view: View, table: Table, after: str | None
