@@ -1,6 +1,7 @@
 """Claim 1: on a clean clone `make run` and `make test` each work as the first command ever typed."""
 
 import re
+import sys
 
 from proofs.claims import Row
 from proofs.clone import Watch, end, open_clone, read_until, size_mb, type_in
@@ -8,6 +9,8 @@ from proofs.clone import Watch, end, open_clone, read_until, size_mb, type_in
 RUN_S_MAX = 300.0
 TEST_S_MAX = 300.0
 SETUP_S_MAX = 300.0
+SHOWN_CHARS_MAX = 20_000
+"""How much is shown of what tests that fail have said."""
 
 
 async def run(full: bool) -> list[Row]:  # noqa: ARG001  # there is no longer form
@@ -42,6 +45,8 @@ async def _test_it() -> Row:
         said = "\n".join(lines) + (await process.communicate())[0].decode(errors="replace")
         test_s = watch.seconds - setup_s
         passed = re.findall(r"(\d+) passed", said)
+        if process.returncode != 0:
+            print(said[-SHOWN_CHARS_MAX:], file=sys.stderr)
         tail = said.strip().splitlines()[-1] if said.strip() else "nothing"
         return Row(
             "make test sets everything up and passes",

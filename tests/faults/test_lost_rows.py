@@ -57,6 +57,30 @@ async def test_write_that_finds_its_row_gone_ends_the_identity_at_once(
         assert line.counters.counts[("idsync_rereads_total", "done")] < 10
 
 
+async def test_row_that_replaced_itself_before_we_removed_it_brings_nobody_back(
+    running: Running, auth: SqliteApp, app: SqliteApp
+) -> None:
+    """A removal has its place among the peer's events: a create before it is of the life it ended, also if heard later."""
+    sign_up(auth, "u_ada", "ada@example.com", "Ada")
+    async with running():
+        await until(lambda: app.run("SELECT auth_id FROM users") == [["u_ada"]])
+    async with running(deaf_to=("app",)):
+        app.run("REPLACE INTO users (id, auth_id, email, full_name) SELECT id, auth_id, email, 'Saved' FROM users")
+        auth.run('DELETE FROM "user"')
+        await until(lambda: app.run("SELECT id FROM users") == [])
+    async with running() as line:
+        last = app.run("SELECT max(seq) FROM idsync_outbox")
+
+        async def is_read() -> bool:
+            position = await line.store.position(PeerName("app"))
+            return position is not None and [[position.number]] == last
+
+        await until(is_read)
+        (ada,) = await line.store.page("user", None, 9)
+        assert ada.deleted is not None
+    assert (app.run("SELECT id FROM users"), auth.run('SELECT id FROM "user"')) == ([], [])
+
+
 async def test_ended_sessions_are_no_mass_delete(running: Running, auth: SqliteApp, app: SqliteApp) -> None:
     """A hundred sign-outs a minute are an ordinary day; they must not hold back whoever is really removed."""
     sign_up(auth, "u_ada", "ada@example.com", "Ada")

@@ -261,7 +261,7 @@ class Line:
         image = result.image
         if image is None:
             assert flight.write.external_id is not None
-            image = Image(external_id=flight.write.external_id, at=self.time.now(), fields={})
+            image = Image(external_id=flight.write.external_id, at=self.time.now(), fields={}, version=result.version)
         seen = self._seen(flight.peer, image, f"answer:{flight.write.intent}")
         op = Op.ABSENT if is_removal else Op.SEEN
         self.ingest(msgspec.structs.replace(seen, op=op, origin=flight.write.intent))

@@ -145,6 +145,8 @@ class WriteResult(msgspec.Struct, frozen=True, kw_only=True):
     entity: EntityId
     effect: Effect
     image: Image | None = None
+    version: Version | None = None
+    """Of a removal, where the peer orders its events: what is older than this is of the life that it has ended."""
     error: str | None = None
     """A short code for `REFUSED` and `UNAVAILABLE`."""
     retry_after_s: float | None = None

@@ -343,7 +343,7 @@ class TargetDeliverer:
         if image is None:
             if not is_gone or job.write.external_id is None:
                 return None
-            image = Image(external_id=job.write.external_id, fields={}, at=now)
+            image = Image(external_id=job.write.external_id, fields={}, version=result.version, at=now)
         seen = observation_of(self.peer, job.write.kind, image, f"look:{job.write.intent}", now, is_gone=is_gone)
         return arrival_of(msgspec.structs.replace(seen, origin=job.write.intent))
 

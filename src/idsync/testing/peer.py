@@ -199,7 +199,7 @@ class FakePeer:
                 if write.external_id is None or not found:
                     return WriteResult(entity=write.entity, effect=Effect.ABSENT)
                 self._drop(write.kind, write.external_id, intent=write.intent)
-                return WriteResult(entity=write.entity, effect=Effect.WRITTEN)
+                return WriteResult(entity=write.entity, effect=Effect.WRITTEN, version=self.place())
             case unknown:
                 assert_never(unknown)
 

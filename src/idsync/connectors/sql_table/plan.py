@@ -64,7 +64,9 @@ class Planner:
         """Answer with the image of the row as it is now."""
         number = last_number(self._connection)
         image = image_of(self._capture, table, found, number, self._now) if found is not None else None
-        return WriteResult(entity=write.entity, effect=effect, image=image)
+        is_removed = write.action is Action.REMOVE and effect is Effect.WRITTEN
+        version = self._capture.version(number) if is_removed else None
+        return WriteResult(entity=write.entity, effect=effect, image=image, version=version)
 
     def forget(self, write: Write) -> None:
         """Give up an entity's receipt: its next create makes a new identity."""

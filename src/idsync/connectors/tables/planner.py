@@ -84,12 +84,14 @@ class Planner:
         self, write: Write, table: Table, effect: Effect, found: Found | None, number: int | None = None
     ) -> WriteResult:
         """Answer with the image of the row as it is now: as of an event's number, else of a new one."""
+        is_removed = write.action is Action.REMOVE and effect is Effect.WRITTEN
+        version = self._capture.version(number) if is_removed and number is not None else None
         if found is None:
-            return WriteResult(entity=write.entity, effect=effect)
+            return WriteResult(entity=write.entity, effect=effect, version=version)
         if number is None:
             number = await self._ground.draw_number()
         image = image_of(self._capture, table, found, number, self._now)
-        return WriteResult(entity=write.entity, effect=effect, image=image)
+        return WriteResult(entity=write.entity, effect=effect, image=image, version=version)
 
     async def forget(self, write: Write) -> None:
         """Give up an entity's receipt: its next create makes a new identity."""
