@@ -60,7 +60,7 @@ async def test_write_that_finds_its_row_gone_ends_the_identity_at_once(
 async def test_row_that_replaced_itself_before_we_removed_it_brings_nobody_back(
     running: Running, auth: SqliteApp, app: SqliteApp
 ) -> None:
-    """A removal has its place among the peer's events: a create before it is of the life it ended, also if heard later."""
+    """A removal has its place among the peer's events: an older create is of the life it ended, however late heard."""
     sign_up(auth, "u_ada", "ada@example.com", "Ada")
     async with running():
         await until(lambda: app.run("SELECT auth_id FROM users") == [["u_ada"]])
