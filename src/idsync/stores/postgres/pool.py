@@ -23,7 +23,7 @@ STATEMENT_S: Final = 10.0
 """How long the server works on one statement of ours."""
 LOCK_S: Final = 5.0
 """How long it waits for another transaction."""
-IDLE_S: Final = 10.0
+IDLE_S: Final = 4.0
 """How long it lets a transaction of ours be idle: a process that hangs, or is gone, keeps no lock."""
 COMMAND_S: Final = 15.0
 """How long we wait for its answer: a connection that is silent for longer is given up."""
