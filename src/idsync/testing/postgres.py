@@ -169,10 +169,16 @@ def _find_binaries(version: int, folder: Path) -> Path:
     found = importlib.util.find_spec(WHEEL)  # not imported: its import makes files and warns
     if found is None or not found.submodule_search_locations:
         raise RuntimeError(f"PostgreSQL for tests comes with the package {WHEEL.replace('_', '-')}: install it")
-    installed = Path(found.submodule_search_locations[0]).resolve() / VERSIONS[version]
-    if os.geteuid() == 0 and not all(each.stat().st_mode & stat.S_IXOTH for each in installed.parents):
-        installed = Path(shutil.copytree(installed, folder / "binaries", symlinks=True))
-    return installed / "bin"
+    wheel = Path(found.submodule_search_locations[0]).resolve()
+    libraries = wheel.with_name(f"{WHEEL}.libs")  # the programs look for them three folders above themselves
+    if os.geteuid() == 0 and not all(each.stat().st_mode & stat.S_IXOTH for each in [libraries, *libraries.parents]):
+        copy = folder / "binaries"
+        for each in (wheel / VERSIONS[version], libraries):
+            shutil.copytree(each, copy / each.relative_to(wheel.parent))
+        for each in (copy, *copy.rglob("*")):
+            each.chmod(0o755)
+        wheel = copy / wheel.name
+    return wheel / VERSIONS[version] / "bin"
 
 
 def run_to_end(command: Sequence[str]) -> None:

@@ -1,7 +1,9 @@
 """The PostgreSQL that tests are made of."""
 
 import asyncio
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from idsync.testing.postgres import PostgresServer, Shutdown, open_postgres
+from idsync.testing.postgres import VERSIONS, WHEEL, PostgresServer, Shutdown, open_postgres
 from idsync.testing.wait import until
 
 KILLED = """
@@ -48,6 +50,21 @@ async def test_restart_ends_connections_and_keeps_what_was_committed(
     assert await again.fetchval("SELECT value FROM kept") == 1
     assert await postgres.terminate_connections() >= 1
     again.terminate()
+
+
+def test_server_starts_where_its_owner_may_not_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a virtual environment below /root: the server runs as nobody, who cannot enter there."""
+    tmp_path.chmod(0o700)
+    found = importlib.util.find_spec(WHEEL)
+    assert found is not None
+    assert found.origin is not None
+    packages = Path(found.origin).parents[1]
+    for each in (f"{WHEEL}/{VERSIONS[18]}", f"{WHEEL}.libs"):
+        shutil.copytree(packages / each, tmp_path / each)
+    shutil.copy(found.origin, tmp_path / WHEEL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with open_postgres() as server:
+        server.stop()
 
 
 async def test_server_ends_with_who_started_it() -> None:
