@@ -96,7 +96,7 @@ class Loop:
 
 
 class Crew:
-    """The tasks of one duty: its loop and its senders."""
+    """The tasks of one duty: its loop, and what sends for it."""
 
     def __init__(self, duty: Duty, loop: Loop, start: Callable[[Coroutine[None, None, None], str], Task]) -> None:
         """Start them."""
@@ -105,7 +105,7 @@ class Crew:
         self._loop_task = start(loop.run(), loop.name)
         deliverer = duty.deliverer
         self._endpoint = deliverer if isinstance(deliverer, EndpointDeliverer) else None
-        self._senders = [start(self._endpoint.run_sender(), duty.name) for _ in range(duty.senders) if self._endpoint]
+        self._sender = start(self._endpoint.run_sender(), duty.name) if self._endpoint is not None else None
 
     async def rest(self, clock: Clock, grace_s: float) -> None:
         """Begin nothing more, and let what is being sent end, `grace_s` seconds at most."""
@@ -116,9 +116,8 @@ class Crew:
             ends_at = clock.monotonic() + grace_s
             while self._endpoint.sending and clock.monotonic() < ends_at:
                 await clock.sleep(DRAIN_PAUSE_S)
-        for task in self._senders:
-            task.cancel()
-        await asyncio.gather(*self._senders, return_exceptions=True)
+        if self._sender is not None:
+            await _cancel([self._sender])
 
 
 class Worker:
