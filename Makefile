@@ -37,7 +37,7 @@ check: $(VENV)  ## Lint, format, types, import law, budgets
 docs: $(VENV)  ## Write the generated reference pages
 	$(PY) -m docs.generate
 
-bench: $(VENV)  ## Measure throughput and latency against bare ceilings (STORE=sqlite, FULL=1 for the long form)
+bench: $(VENV)  ## Measure throughput and latency against bare ceilings (STORE=sqlite or postgres, FULL=1 for the long form)
 	$(PY) -m bench
 
 demo: $(VENV) $(NODE)  ## Keep a real Better Auth server and an application's table equal [node]

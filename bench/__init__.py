@@ -1,7 +1,8 @@
 """The bench: what the line takes in, delivers and answers, beside what the same parts do with nothing between them."""
 
+from bench.measure import measure
 from bench.programs import BenchError
 from bench.report import Report, Row, Spread, draw
-from bench.rounds import measure
+from bench.rounds import BRIEF, FULL, SHORT
 
-__all__ = ["BenchError", "Report", "Row", "Spread", "draw", "measure"]
+__all__ = ["BRIEF", "FULL", "SHORT", "BenchError", "Report", "Row", "Spread", "draw", "measure"]

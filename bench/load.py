@@ -24,6 +24,8 @@ SECRET: Final = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 CONCURRENCY: Final = 64
 """Requests under way to the sink, for everything that posts."""
 SUBJECTS: Final = 10_000
+SCATTER: Final = 0x9E3779B97F4A7C15
+"""Odd, so that no two of 2**64 numbers meet when they are multiplied by it."""
 TICK_S: Final = 0.001
 RUN_S_MAX: Final = 600.0
 GRACE_S: Final = 30.0
@@ -50,6 +52,16 @@ class Events:
         """Make the next event: its id and its body."""
         number = next(self._numbers)
         return b"bench-%010d" % number, EVENT % (number, number % SUBJECTS)
+
+    def scattered(self) -> bytes:
+        """Make a request body of one event whose id is as good as random: it sorts anywhere among all others."""
+        number = next(self._numbers)
+        event = EVENT % (number, number % SUBJECTS)
+        return event.replace(b"bench-%010d" % number, b"bench-%016x" % (number * SCATTER % 2**64), 1)
+
+    def notes(self) -> bytes:
+        """Make a request body of 100 events of another type."""
+        return self.hundred().replace(b'"type":"user.updated"', b'"type":"note.made"')
 
     def one(self) -> bytes:
         """Make a request body of one event."""

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,8 +46,10 @@ def find_port() -> int:
 class Program:
     """One running process. As a context it is stopped at the end, by its id."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, core: int, variables: Mapping[str, str]) -> None:
-        """Start `python <arguments>` on a core, its output to a log file."""
+    def __init__(
+        self, arguments: Sequence[str], log: Path, cores: Collection[int], variables: Mapping[str, str]
+    ) -> None:
+        """Start `python <arguments>` on some cores, its output to a log file."""
         self.name = log.stem
         self._log = log
         with log.open("wb") as out:
@@ -59,7 +61,7 @@ class Program:
                 env={**os.environ, **variables},
             )
         # Its threads come later and inherit this.
-        os.sched_setaffinity(self._child.pid, {core})
+        os.sched_setaffinity(self._child.pid, cores)
 
     def __enter__(self) -> Self:
         return self

@@ -40,10 +40,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """None: there is no bound."""
 
 
+class Point(msgspec.Struct, frozen=True):
+    """What one more event costs in a store of some size."""
+
+    stored: int
+    cpu_us: Spread
+    """CPU time of it and its delivery, the database included; the ratios of its rows are of the same rounds."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
     rows: tuple[Row, ...]
+    points: tuple[Point, ...]
+    """Empty where growth was not measured."""
     cores: int
     """Cores used: what is measured has one for itself where there are two."""
     load_before: float
@@ -64,8 +74,9 @@ def compare(
     baselines: Sequence[float],
     *,
     least: float | None = None,
+    most: float | None = None,
 ) -> Row:
-    """Put figures beside the baselines of the same rounds; `least` is what the median ratio must reach."""
+    """Put figures beside the baselines of the same rounds; the median ratio must be at least, or at most, so much."""
     ratio = Spread.of([figure / baseline for figure, baseline in zip(figures, baselines, strict=True)])
     return Row(
         name=name,
@@ -75,8 +86,8 @@ def compare(
         baseline=statistics.median(baselines),
         ratio=ratio,
         pairs=len(figures),
-        bound=None if least is None else f"ratio >= {least}",
-        holds=None if least is None else ratio.median >= least,
+        bound=f"ratio >= {least}" if least is not None else f"ratio <= {most}" if most is not None else None,
+        holds=ratio.median >= least if least is not None else ratio.median <= most if most is not None else None,
     )
 
 

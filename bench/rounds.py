@@ -7,24 +7,19 @@ import asyncio
 import os
 import random
 import statistics
-import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-import uvloop
 
-from bench.capture import open_capture
 from bench.load import Events, connect
 from bench.peers import Pair
-from bench.programs import BenchError, Server, choose_cores
-from bench.report import Report, Row, compare
-from bench.sink import Sink, open_sink
-from bench.stores import STORES, Measured, Urls
+from bench.programs import BenchError, Cores, Server
+from bench.report import Row, compare
+from bench.sink import Sink
+from bench.stores import SIZE_FULL, SIZES, Measured, Urls
 from bench.variants import Variants
 
 NO_STORE: Final = "server + Sender, no store"
@@ -47,13 +42,44 @@ class Plan(NamedTuple):
     edit_rounds: int = 5
     edits_s: float = 3.0
     edits_per_s: float = 50.0
+    shared_rounds: int = 7
+    """Of several processes on one store."""
+    growth_rounds: int = 9
+    sizes: Sequence[int] = SIZES
+    """Stored events at which the cost of one more is measured."""
 
 
+BRIEF: Final = Plan(
+    rounds=5, closed_s=0.5, open_rounds=2, open_s=1.0, shared_rounds=5, growth_rounds=5, sizes=(SIZES[0], SIZES[-1])
+)
+"""What a proof takes."""
 SHORT: Final = Plan()
-FULL: Final = Plan(rounds=50, closed_s=2.0, backlog=10_000, open_rounds=20, open_s=10.0, edit_rounds=20, edits_s=10.0)
+FULL: Final = Plan(
+    rounds=50,
+    closed_s=2.0,
+    backlog=10_000,
+    open_rounds=20,
+    open_s=10.0,
+    edit_rounds=20,
+    edits_s=10.0,
+    shared_rounds=20,
+    growth_rounds=20,
+    sizes=(*SIZES, SIZE_FULL),
+)
 
 Tell = Callable[[str], None]
 """Told what is being measured."""
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Run on one core for a while."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class Bench(NamedTuple):
@@ -65,6 +91,7 @@ class Bench(NamedTuple):
     tell: Tell
     store: Measured
     urls: Urls
+    cores: Cores
 
 
 class Sample(NamedTuple):
@@ -83,64 +110,6 @@ class Latency(NamedTuple):
     p99_ms: float
 
 
-def measure(full: bool = False, *, store: str = "sqlite", tell: Tell = lambda _: None) -> Report:  # noqa: FBT001, FBT002  # the one thing there is to choose
-    """Measure everything once: about three minutes, or half an hour if `full`.
-
-    Args:
-        full: more and longer rounds.
-        store: which store; only those of this version.
-        tell: told what is being measured, as it begins.
-
-    Raises:
-        BenchError: this version has no such store, or something could not be measured.
-    """
-    if store not in STORES:
-        raise BenchError(f"STORE={store} is not in this version; it has {', '.join(STORES)}")
-    measured = STORES[store]
-    plan = FULL if full else SHORT
-    cores = choose_cores()
-    load_before = os.getloadavg()[0]
-    began = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="idsync-bench-") as folder,
-        measured.open(Path(folder)) as urls,
-        on_core(cores.load),
-    ):
-        variants = Variants(Path(folder), cores.measured, urls)
-        rows = uvloop.run(_measure(Bench(plan, variants, Events(), tell, measured, urls)))
-    return Report(
-        rows=tuple(rows),
-        cores=len(set(cores)),
-        load_before=load_before,
-        elapsed_s=time.monotonic() - began,
-    )
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Run on one core for a while."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-async def _measure(bench: Bench) -> list[Row]:
-    bench.tell("ingest")
-    rows = await _measure_ingest(bench)
-    sink, listening = await open_sink()
-    async with listening:
-        rows += await _measure_line(bench, sink)
-    bench.tell("two peers")
-    rows += await _measure_peers(bench)
-    if bench.store.has_capture:
-        bench.tell("capture")
-        rows.append(await _measure_capture(bench))
-    return rows
-
-
 Trial = Callable[[Plan], Awaitable[Sample]]
 
 
@@ -154,7 +123,7 @@ async def _interleave(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, list
     return {name: found[1:] for name, found in samples.items()}
 
 
-async def _measure_ingest(bench: Bench) -> list[Row]:
+async def measure_ingest(bench: Bench) -> list[Row]:
     """What is taken in a second, durably, while nothing has to be delivered."""
 
     def one(server: Server) -> Trial:
@@ -184,7 +153,7 @@ async def _publish(
     return Sample(count / run.elapsed_s, used / count * 1e6)
 
 
-async def _measure_line(bench: Bench, sink: Sink) -> list[Row]:
+async def measure_line(bench: Bench, sink: Sink) -> list[Row]:
     """What is delivered a second, and how long it takes at half of that."""
 
     def through(server: Server) -> Trial:
@@ -301,7 +270,7 @@ async def _time_arrivals(server: Server, sink: Sink, bench: Bench, rate: float) 
     return _latency_of([sink.arrivals[event_id] - at for event_id, at in due.items()])
 
 
-async def _measure_peers(bench: Bench) -> list[Row]:
+async def measure_peers(bench: Bench) -> list[Row]:
     """From an edit in one peer's database until it is seen in the other's."""
     plan = bench.plan
     async with bench.variants.peers() as line:
@@ -312,23 +281,6 @@ async def _measure_peers(bench: Bench) -> list[Row]:
                     found[pair].append(_latency_of(pair.edit(plan.edits_per_s, plan.edits_s)))
     name = f"edit -> other peer, {plan.edits_per_s:.0f}/s"
     return _rows_of_latency(name, found[line], "bare copier", found[copier])
-
-
-async def _measure_capture(bench: Bench) -> Row:
-    """What a peer's relay takes out of its outbox, beside the bare statement on the same rows."""
-    found: dict[str, list[float]] = {"relay": [], "copy": []}
-    capture = await open_capture(bench.urls["application"])
-    try:
-        trials = {"relay": capture.time_relay, "copy": capture.time_copy}
-        for _ in range(1 + bench.plan.rounds):
-            await capture.edit()
-            for name in random.sample(list(trials), len(trials)):
-                found[name].append(await trials[name]())
-            await capture.trim()
-    finally:
-        await capture.close()
-    against = "bare INSERT ... SELECT of the same pages"
-    return compare("capture relay", "events/s", found["relay"][1:], against, found["copy"][1:], least=0.5)
 
 
 def _latency_of(latencies_s: Sequence[float]) -> Latency:

@@ -12,7 +12,13 @@ from typing import Final, NamedTuple
 
 from idsync.testing.postgres import PostgresServer, open_postgres
 
-PLACES: Final = ("ingest", "line", "peers", "application")
+PLACES: Final = ("ingest", "line", "peers")
+COUNTS: Final = (1, 2, 4)
+"""How many processes share one PostgreSQL."""
+
+SIZES: Final = (10_000, 100_000, 1_000_000)
+"""Stored events at which the cost of one more is measured."""
+SIZE_FULL: Final = 5_000_000
 
 Urls = Mapping[str, str]
 """What is measured → where its store is."""
@@ -27,8 +33,8 @@ class Measured(NamedTuple):
     least_of_ordinary: float | None = None
     """Likewise beside the ordinary stack's; None: no bound, for that one writes to a file."""
     has_latency_bound: bool = False
-    has_capture: bool = False
-    """Whether the relay of a peer of the same kind is measured, too."""
+    is_server: bool = False
+    """Whether it is one: then also its relay, several processes on it, and its growth are measured."""
 
 
 @contextmanager
@@ -45,10 +51,12 @@ def open_databases(folder: Path) -> Iterator[Urls]:  # noqa: ARG001  # the serve
 
 
 async def _make_databases(server: PostgresServer) -> Urls:
-    return {place: await server.new_database() for place in PLACES}
+    shared = [name for count in COUNTS for name in (f"processes-{count}", f"application-{count}")]
+    stored = [f"stored-{size}" for size in (*SIZES, SIZE_FULL)]
+    return {place: await server.new_database() for place in (*PLACES, "application", *shared, *stored)}
 
 
 STORES: Final[Mapping[str, Measured]] = {
     "sqlite": Measured(open_files, least_of_client=0.5, least_of_ordinary=1.2, has_latency_bound=True),
-    "postgres": Measured(open_databases, least_of_client=0.45, has_capture=True),
+    "postgres": Measured(open_databases, least_of_client=0.45, is_server=True),
 }

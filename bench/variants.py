@@ -1,8 +1,8 @@
 """What is measured and what it is measured against, started: the line, the bare ceilings, the ordinary stack."""
 
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,18 @@ key = "id"
 fields = {{ email = "email", name = "full_name" }}
 email_verified = "always"
 """
+CAPTURED: Final = """
+[peers.app]
+connector = "sql"
+database = "{url}"
+[peers.app.user]
+table = "users"
+key = "id"
+fields = {{ email = "email", name = "name" }}
+email_verified = "always"
+[sync.user]
+peers = ["app"]
+"""
 SYNC: Final = """
 [sync.user]
 peers = ["left", "right"]
@@ -61,6 +73,25 @@ class Variants:
         config, port = self._configure(name, more)
         with self._serve(name, (*IDSYNC, "up", "--config", config), port) as server:
             yield server
+
+    @asynccontextmanager
+    async def several(
+        self, name: str, count: int, sink: str, application: str, cores: Collection[int]
+    ) -> AsyncIterator[Sequence[Server]]:
+        """Several `idsync up` on one store, with a peer, on these cores; the sink hears of notes alone."""
+        more = SINK.format(url=sink, secret=SECRET, concurrency=CONCURRENCY) + 'events = ["note.*"]\n'
+        more += CAPTURED.format(url=application)
+        config, _ = self._configure(name, more)
+        with self._start(f"{name}-capture", (*IDSYNC, "capture", "install", "--config", config)) as program:
+            await program.finish(INSTALL_S)
+        with ExitStack() as stack:
+            servers = []
+            for number in range(count):
+                config, port = self._configure(name, more, f"{name}-{number}")
+                arguments = (*IDSYNC, "up", "--config", config)
+                server = self._serve(f"{name}-{number}", arguments, port, cores)
+                servers.append(stack.enter_context(server))
+            yield servers
 
     @asynccontextmanager
     async def peers(self) -> AsyncIterator[Pair]:
@@ -103,23 +134,23 @@ class Variants:
         with self._serve("ordinary", arguments, port) as server:
             yield server
 
-    def _configure(self, name: str, more: str) -> tuple[str, int]:
+    def _configure(self, name: str, more: str, file_name: str = "") -> tuple[str, int]:
         """Write a configuration; give its file and the port in it."""
         port = find_port()
-        file = self._folder / f"{name}.toml"
+        file = self._folder / f"{file_name or name}.toml"
         file.write_text(CONFIG.format(store=self._stores[name], port=port, key=KEY) + more)
         return str(file), port
 
     @contextmanager
-    def _serve(self, name: str, arguments: Sequence[str], port: int) -> Iterator[Server]:
+    def _serve(self, name: str, arguments: Sequence[str], port: int, cores: Collection[int] = ()) -> Iterator[Server]:
         """Start a server and wait until it takes requests."""
-        with self._start(name, arguments) as program:
+        with self._start(name, arguments, cores) as program:
             program.wait_until(lambda: is_ready(port), "it was ready")
             yield Server(program, port)
 
-    def _start(self, name: str, arguments: Sequence[str]) -> Program:
+    def _start(self, name: str, arguments: Sequence[str], cores: Collection[int] = ()) -> Program:
         variables = {"BENCH_SECRET": SECRET, "BENCH_KEY": KEY}
-        return Program(arguments, self._folder / f"{name}.log", self._core, variables)
+        return Program(arguments, self._folder / f"{name}.log", cores or {self._core}, variables)
 
 
 def is_ready(port: int) -> bool:

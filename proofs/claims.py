@@ -21,7 +21,16 @@ SETS: Final = {
         "fuzz",
         "quickstart",
     ),
-    "postgres": ("conformance", "relay", "workers"),
+    "postgres": (
+        "conformance",
+        "relay",
+        "pressure",
+        "workers",
+        "faults",
+        "better_auth",
+        "bench",
+        "mariadb",
+    ),
 }
 """Set of claims → its modules, in the order in which the claims are numbered, from 1."""
 

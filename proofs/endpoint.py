@@ -31,6 +31,8 @@ class Subscriber:
 
     def __init__(self, secret: str, now: Now | None) -> None:
         self.accepted: list[Told] = []
+        self.bodies: list[bytes] = []
+        """What was accepted, as it came."""
         self.refused = 0
         """Requests that were answered 500 because we were asked to."""
         self.failures_due = 0
@@ -54,6 +56,7 @@ class Subscriber:
             self.refused += 1
             return web.Response(status=500)
         event = json.loads(body)
+        self.bodies.append(body)
         self.accepted.append(Told(event["id"], event["subject"], event["version"]))
         return web.Response()
 

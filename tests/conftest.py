@@ -1,4 +1,4 @@
-"""What every test may need: the Hypothesis profiles, and a PostgreSQL."""
+"""What every test may need: the Hypothesis profiles, a PostgreSQL, a MariaDB."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from idsync.testing.mariadb import MariadbServer, open_mariadb
 from idsync.testing.postgres import PostgresServer, open_postgres
 
 
@@ -36,3 +37,18 @@ async def postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
     url = await postgres.new_database()
     yield url
     await postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """The MariaDB of this test session, started by the first test that asks. Such a test is `long`."""
+    with open_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+async def mariadb_url(mariadb: MariadbServer) -> AsyncIterator[str]:
+    """A fresh database, dropped after the test."""
+    url = await mariadb.new_database()
+    yield url
+    await mariadb.drop_database(url)

@@ -1,4 +1,4 @@
-// A real Better Auth server on an SQLite file, as small as one can be. README.md explains its settings.
+// A real Better Auth server on an SQLite file or on PostgreSQL, as small as one can be. README.md explains its settings.
 import { createHash, randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { apiKey } from "@better-auth/api-key";
@@ -8,6 +8,7 @@ import { toNodeHandler } from "better-auth/node";
 import { admin, bearer, organization } from "better-auth/plugins";
 import { CompiledQuery, SqliteDialect } from "kysely";
 import Database from "libsql";
+import pg from "pg";
 
 const env = { PORT: "0", TRANSACTION: "off", BETTER_AUTH_SECRET: randomBytes(32).toString("hex"), ...process.env };
 
@@ -17,11 +18,6 @@ if (missing.length || !["off", "immediate", "deferred"].includes(env.TRANSACTION
   process.exit(2);
 }
 
-// What an ordinary application sets on its own file. libsql itself waits 0 ms for another writer.
-const database = new Database(env.DATABASE);
-database.pragma("busy_timeout = 5000");
-database.pragma("journal_mode = WAL");
-
 // Kysely always says "begin", which is deferred.
 class Dialect extends SqliteDialect {
   createDriver() {
@@ -30,6 +26,21 @@ class Dialect extends SqliteDialect {
     return driver;
   }
 }
+
+// What an ordinary application sets on its own file. libsql itself waits 0 ms for another writer.
+function openSqlite() {
+  const database = new Database(env.DATABASE);
+  database.pragma("busy_timeout = 5000");
+  database.pragma("journal_mode = WAL");
+  return { dialect: new Dialect({ database }), type: "sqlite", transaction: env.TRANSACTION !== "off" };
+}
+
+// A connection that ends while nobody uses it is reported here, and would else end the server.
+function openPostgres() {
+  return new pg.Pool({ connectionString: env.DATABASE }).on("error", (error) => console.error(error.message));
+}
+
+const database = /^postgres(ql)?:/.test(env.DATABASE) ? openPostgres() : openSqlite();
 
 // For load tests: the real hash takes 0.1 s of CPU, on purpose.
 const digest = (password) => createHash("sha256").update(password).digest("hex");
@@ -41,7 +52,7 @@ const fastHash = {
 const optionsAt = (baseURL) => ({
   baseURL,
   secret: env.BETTER_AUTH_SECRET,
-  database: { dialect: new Dialect({ database }), type: "sqlite", transaction: env.TRANSACTION !== "off" },
+  database,
   emailAndPassword: { enabled: true, password: env.FAST_HASH === "1" ? fastHash : undefined },
   user: { changeEmail: { enabled: true, updateEmailWithoutVerification: true } },
   rateLimit: { enabled: false },

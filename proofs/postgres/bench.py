@@ -1,22 +1,27 @@
-"""Claim: on PostgreSQL the line keeps its speed beside bare ceilings, measured in one run."""
+"""Claim 7: on PostgreSQL the line keeps its speed beside bare ceilings, with more processes and more stored."""
 
 import asyncio
+from functools import partial
+from typing import Final
 
+from bench import BRIEF, FULL, measure
 from bench import Row as Measured
-from bench import measure
 from proofs.claims import Row
 
-
-async def run(full: bool) -> list[Row]:  # noqa: ARG001  # `make bench STORE=postgres FULL=1` has more and longer rounds
-    """Measure, and show what has a bound; `make bench STORE=postgres` shows the rest."""
-    report = await asyncio.to_thread(measure, store="postgres")
-    return [_row(row, row.bound) for row in report.rows if row.bound is not None]
+BOUNDED: Final = frozenset({"line", "capture", "processes", "growth"})
+"""The parts of the bench that have bounds here."""
 
 
-def _row(row: Measured, bound: str) -> Row:
+async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
+    """Measure, and show what has a bound and every rate of several processes; `make bench STORE=postgres` shows all."""
+    report = await asyncio.to_thread(partial(measure, FULL if full else BRIEF, store="postgres", only=BOUNDED))
+    return [_row(row) for row in report.rows if row.bound is not None or "process" in row.name or "relay" in row.name]
+
+
+def _row(row: Measured) -> Row:
     ratio = row.ratio
     figure = (
         f"{row.figure:,.1f} {row.unit} beside {row.baseline:,.1f}; ratio {ratio.median:.2f} "
         f"({ratio.least:.2f} to {ratio.most:.2f}, {row.pairs} pairs)"
     )
-    return Row(f"{row.name} against {row.against}", figure, bound, holds=row.holds is True)
+    return Row(f"{row.name} against {row.against}", figure, row.bound or "given", holds=row.holds is not False)

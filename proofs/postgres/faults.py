@@ -44,6 +44,7 @@ LOAD_PAUSE_S: Final = 0.15
 ORDERS: Final = 5
 ANSWER_S: Final = 20.0
 AGAIN_S: Final = 0.1
+NOISE_SHOWN_MAX: Final = 20
 COME_AGAIN: Final = frozenset({429, 503})
 
 Fault = Callable[[], Awaitable[None]]
@@ -91,6 +92,8 @@ class Trial:
             await flow.drain()
         settled_s = await self._stage.pair.until_quiet(QUIET_S)
         findings = await self._judge()
+        strange = self._stage.strange_lines()
+        print(*strange[:NOISE_SHOWN_MAX], sep="\n", end="")
         story = (
             f"{flow.edits:,} edits, {len(self._publisher.answered):,} events published and "
             f"{self._publisher.refused} times sent again; quiet after {settled_s:.1f} s"
@@ -99,6 +102,7 @@ class Trial:
         return [
             *(Row(what, f"recovered in {s:.1f} s", bound, s <= RECOVERY_S) for what, s in self._felt.items()),
             *findings.rows(story),
+            Row("workers write nothing but their log", f"{len(strange)} other lines", "0", not strange),
         ]
 
     async def _judge(self) -> Findings:

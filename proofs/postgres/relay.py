@@ -22,7 +22,7 @@ from idsync.connectors.tables.mapping import TableMapping
 from idsync.errors import PeerError
 from idsync.model.plan import Position
 from idsync.model.values import Kind, PeerName
-from idsync.ports import Rewound
+from idsync.ports import Rewound, Source
 from idsync.testing.postgres import PostgresServer, Shutdown, open_postgres
 from proofs.claims import Row, count
 
@@ -79,12 +79,17 @@ Relay = Callable[[PostgresPeer, str, Seen], Awaitable[None]]
 
 
 async def relay_by_snapshots(peer: PostgresPeer, url: str, seen: Seen) -> None:  # noqa: ARG001  # the other needs it
-    """Read the outbox as the line does: keep only the position, and trim what was read; go on after any fault."""
+    """Read the outbox as the line does."""
+    await relay_by_position(peer.source, seen)
+
+
+async def relay_by_position(source: Source, seen: Seen) -> None:
+    """Keep only the position, and trim what was read; go on after any fault."""
     position: Position | None = None
     untrimmed = 0
     while True:
         try:
-            batch = await peer.source.read(position, BATCH_ROWS)
+            batch = await source.read(position, BATCH_ROWS)
             if isinstance(batch, Rewound):
                 raise RuntimeError(f"the relay was rewound: {batch.found}")  # noqa: TRY004  # the proof is over
             for one in batch.observations:
@@ -93,10 +98,10 @@ async def relay_by_snapshots(peer: PostgresPeer, url: str, seen: Seen) -> None: 
             position = msgspec.json.decode(msgspec.json.encode(batch.position), type=Position)
             untrimmed += len(batch.observations)
             if untrimmed > TRIM_EVERY_ROWS:
-                await peer.source.trim(position)
+                await source.trim(position)
                 untrimmed = 0
             if not batch.has_more:
-                await peer.source.wait(0.5)
+                await source.wait(0.5)
         except PeerError:
             await asyncio.sleep(0.05)
 
@@ -203,7 +208,7 @@ async def compare(
     await connection.execute(SCHEMA)
     await connection.close()
     seen, load = Seen(), Load(url, seed)
-    async with _captured(url) as peer, _running(relay(peer, url, seen)):
+    async with _captured(url) as peer, running(relay(peer, url, seen)):
         writing = asyncio.create_task(load.run(load_s))
         for _ in range(crashes):
             await asyncio.sleep(load_s / (crashes + 1))
@@ -217,7 +222,7 @@ async def compare(
             if relay is relay_by_cursor and len(seen.edits) == before:
                 break
     await server.drop_database(url)
-    return _judge(committed, seen, load.committed_at)
+    return judge(committed, seen, load.committed_at)
 
 
 @asynccontextmanager
@@ -231,7 +236,8 @@ async def _captured(url: str) -> AsyncIterator[PostgresPeer]:
 
 
 @asynccontextmanager
-async def _running(work: Awaitable[None]) -> AsyncIterator[None]:
+async def running(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Do some work beside the block, and let its error out."""
     task = asyncio.ensure_future(work)
     try:
         yield
@@ -250,7 +256,8 @@ async def _journal(url: str) -> set[Edit]:
     return {(row["person"], row["version"]) for row in rows}
 
 
-def _judge(committed: set[Edit], seen: Seen, committed_at: dict[Edit, float]) -> Verdict:
+def judge(committed: set[Edit], seen: Seen, committed_at: dict[Edit, float]) -> Verdict:
+    """Compare what a relay has given with what was committed."""
     newest: dict[int, int] = {}
     inverted = 0
     for person, version in seen.edits:
@@ -277,19 +284,20 @@ async def run(full: bool) -> list[Row]:
     return [
         Row(
             f"{WRITERS} writers with savepoints and {ROLLBACKS:.0%} rollbacks for {load_s:.0f} s against the relay",
-            f"{_figure(ours)}{lag}",
+            f"{figure(ours)}{lag}",
             "0 lost, 0 duplicated, 0 inverted",
             holds=ours.committed > 0 and ours.lost == ours.duplicated == ours.inverted == 0,
         ),
         Row(
             "the same with a cursor on the number loses (ablation)",
-            _figure(cursor),
+            figure(cursor),
             "> 0 lost",
             holds=cursor.lost > 0,
         ),
     ]
 
 
-def _figure(verdict: Verdict) -> str:
+def figure(verdict: Verdict) -> str:
+    """Say how a relay did."""
     committed = count(verdict.committed, "committed edits")
     return f"{committed}: {verdict.lost:,} lost, {verdict.duplicated} duplicated, {verdict.inverted} inverted"

@@ -138,6 +138,11 @@ class Stage:
         self.pair.auth.close()
         self.pair.app.close()
 
+    def strange_lines(self) -> list[str]:
+        """Whatever the workers have written to standard error that is no line of their log: a library's, or a trace."""
+        logs = [file.read_text() for file in sorted(self.pair.folder.glob("worker-*.log"))]
+        return [line for log in logs for line in log.splitlines() if not line.startswith('{"at":')]
+
     async def judge(self, store: Store) -> Findings:
         """Look once more after a calm, read everything, and print every complaint."""
         entries = self._entries()

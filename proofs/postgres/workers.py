@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from idsync.app.stores import open_store
@@ -51,11 +52,11 @@ class Trial:
         store = await open_store(self._settings)
         try:
             async with self._flow:
-                slept, died = 0.0, 0.0
+                slept, died, left = 0.0, 0.0, 0.0
                 for number in range(rounds):
                     slept = max(slept, await self._sleep(store, self._workers[number % WORKERS]))
                     died = max(died, await self._die(store, self._workers[(number + 1) % WORKERS]))
-                    await self._replace_all()
+                    left = max(left, await self._replace_all(store))
                 self._flow.grant(EDITS_AT_A_TIME)
                 await self._flow.drain()
             settled_s = await self._stage.pair.until_quiet(QUIET_S)
@@ -66,13 +67,17 @@ class Trial:
             f"{self._flow.edits:,} edits, {rounds} sleeps and kills, {rounds * WORKERS} replacements; "
             f"quiet after {settled_s:.1f} s"
         )
-        moved = {"a worker stopped beyond its lease": slept, "a worker killed with -9": died}
-        bound_s = LEASE_S + SLACK_S
-        bound = f"<= {bound_s:.1f} s: the lease and a look"
+        lost = f"<= {LEASE_S + SLACK_S:.1f} s: the lease and a look"
+        kept = f"<= {LEASE_S / 2:.1f} s: half the lease"
+        moved = [
+            ("a worker stopped beyond its lease", slept, LEASE_S + SLACK_S, lost),
+            ("a worker killed with -9", died, LEASE_S + SLACK_S, lost),
+            ("a worker told to end (SIGTERM)", left, LEASE_S / 2, kept),
+        ]
         return [
             *(
                 Row(what, f"others had its work after {moved_s:.1f} s", bound, moved_s <= bound_s)
-                for what, moved_s in moved.items()
+                for what, moved_s, bound_s, bound in moved
             ),
             *findings.rows(story),
         ]
@@ -116,11 +121,14 @@ class Trial:
                 raise TimeoutError(f"nobody has taken over {sorted(name for name in names if name not in now)}")
             await asyncio.sleep(0.05)
 
-    async def _replace_all(self) -> None:
-        """Replace one after the other in good order, under load."""
+    async def _replace_all(self, store: Store) -> float:
+        """Replace one after the other in good order, under load; give the most seconds until others had its work."""
+        moved_s = 0.0
         for worker in self._workers:
             self._flow.grant(EDITS_AT_A_TIME // WORKERS)
-            await worker.stop()
+            moved_s = max(moved_s, await self._lose(store, worker, partial(worker.signal, signal.SIGTERM)))
+            assert await worker.died(QUIET_S) == 0, "a worker did not end in order: see its log"
             await worker.start()
             await worker.is_ready()
         await self._flow.drain()
+        return moved_s

@@ -1,7 +1,7 @@
 """The loops of the process: all of one shape, started together, watched, stopped in order (DESIGN §3).
 
 A loop is a part with `tick() -> seconds until the next` and `wait(seconds)`. A tick that fails is counted, logged and
-tried again after a pause; a fenced store ends the process, because somebody else owns it now.
+tried again after a pause; a store that is fenced, or too new, ends the process, because it is somebody else's now.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
 from idsync.app import App, Duties, Duty, LoopHealth, Part
-from idsync.errors import ConfigError, LeaseLost, StoreError, StoreFenced
+from idsync.errors import ConfigError, LeaseLost, StoreError, StoreFenced, StoreVersion
 from idsync.pipeline.deliver import EndpointDeliverer
 from idsync.pipeline.ownership import Handover, Ownership
 from idsync.ports import Clock
@@ -54,6 +54,7 @@ class Loop:
 
         Raises:
             StoreFenced: another process owns the store; the whole process must stop.
+            StoreVersion: a newer idsync changed the store beyond what this one knows; it must stop, too.
             LeaseLost: another process has this duty now.
         """
         pause_s = PAUSE_FIRST_S
@@ -69,7 +70,7 @@ class Loop:
                         await self._part.wait(delay_s)
                     else:
                         await asyncio.sleep(0)  # others get a turn, however busy this part is
-                except StoreFenced:
+                except (StoreFenced, StoreVersion):
                     raise
                 except LeaseLost as error:
                     self._log.warn("another process took over; this part ends", loop=self.name, why=str(error))
@@ -106,6 +107,12 @@ class Crew:
         deliverer = duty.deliverer
         self._endpoint = deliverer if isinstance(deliverer, EndpointDeliverer) else None
         self._sender = start(self._endpoint.run_sender(), duty.name) if self._endpoint is not None else None
+        self._guard = start(self._abort_late(self._sender), duty.name) if self._sender and duty.tenure.fences else None
+
+    async def _abort_late(self, sender: Task) -> None:
+        """Abort what is still being sent when the tenure is over: others may begin with the same."""
+        await self.duty.tenure.until_over()
+        sender.cancel()
 
     async def rest(self, clock: Clock, grace_s: float) -> None:
         """Begin nothing more, and let what is being sent end, `grace_s` seconds at most."""
@@ -116,8 +123,7 @@ class Crew:
             ends_at = clock.monotonic() + grace_s
             while self._endpoint.sending and clock.monotonic() < ends_at:
                 await clock.sleep(DRAIN_PAUSE_S)
-        if self._sender is not None:
-            await _cancel([self._sender])
+        await _cancel([task for task in (self._sender, self._guard) if task is not None])
 
 
 class Worker:
@@ -136,9 +142,7 @@ class Worker:
         self.app = app
         self._has_duties = has_duties
         self._duties = Duties(app)
-        self.ownership = Ownership(
-            self._duties.leases, store=app.store, clock=app.clock, ttl_s=app.settings.delivery.lease_s
-        )
+        self.ownership = Ownership(self._duties, store=app.store, clock=app.clock, ttl_s=app.settings.delivery.lease_s)
         self._handover = Handover(self.ownership, self._align)
         parts = app.parts()
         if has_duties:
@@ -167,6 +171,7 @@ class Worker:
 
         Raises:
             StoreFenced: another process took over.
+            StoreVersion: a newer idsync did.
         """
         await asyncio.shield(self._failure)
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import asyncpg
 import orjson
 import pytest
 
 from idsync.errors import PeerError
 from idsync.testing.better_auth import ADMIN_EMAIL, BetterAuthServer, CallRefused
+from idsync.testing.postgres import PostgresServer
 
 pytestmark = pytest.mark.node
 
@@ -62,6 +64,25 @@ def schema(connection: apsw.Connection) -> list[Any]:
     return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
 
 
+async def postgres_schema(url: str) -> set[tuple[Any, ...]]:
+    """List every column, constraint and index of a PostgreSQL database."""
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch("""
+        SELECT attrelid::regclass::text AS one, attnum || ' ' || attname || ' ' || attnotnull AS two,
+          format_type(atttypid, atttypmod) AS three, pg_get_expr(adbin, adrelid) AS four
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+          LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attnum > 0
+        UNION ALL
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT tablename, indexname, indexdef, NULL FROM pg_indexes WHERE schemaname = 'public'
+    """)
+    await connection.close()
+    return {tuple(row) for row in rows}
+
+
 def take_instants(row: dict[str, Any], *columns: str) -> None:
     """Check that these columns hold instants, and drop them."""
     for column in columns:
@@ -102,6 +123,18 @@ async def test_server_creates_the_schema_we_ship(database: Path) -> None:
     shipped.execute((DIRECTORY / "schema.sql").read_text())
     assert schema(connect(database)) == schema(shipped)
     assert query(database, "PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+
+
+async def test_server_creates_the_postgres_schema_we_ship(postgres_url: str, postgres: PostgresServer) -> None:
+    """What it makes of an empty database is what schema.postgres.sql makes, to the last column and index."""
+    shipped = await postgres.new_database()
+    async with BetterAuthServer(DIRECTORY, postgres_url, FAST) as server:
+        assert len(await server.list_users()) == 1
+    connection = await asyncpg.connect(shipped)
+    await connection.execute((DIRECTORY / "schema.postgres.sql").read_text())
+    await connection.close()
+    assert await postgres_schema(postgres_url) == await postgres_schema(shipped)
+    await postgres.drop_database(shipped)
 
 
 async def test_sign_up_stores_text_integers_and_iso_times(server: BetterAuthServer, database: Path) -> None:

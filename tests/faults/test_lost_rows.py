@@ -6,6 +6,14 @@ from idsync.testing.wait import until
 from tests.faults.conftest import Running
 
 AT = "2026-01-01T12:00:00.000Z"
+UNTOLD = """
+    BEGIN;
+    DELETE FROM users;
+    DELETE FROM idsync_outbox WHERE seq = (SELECT max(seq) FROM idsync_outbox);
+    INSERT INTO users (id, email, full_name) VALUES (7, 'bob@example.com', 'Bob');
+    COMMIT;
+"""
+"""Somebody goes and nobody hears of it; somebody else comes."""
 
 
 def sign_up(auth: SqliteApp, user_id: str, email: str, name: str) -> None:
@@ -43,10 +51,9 @@ async def test_write_that_finds_its_row_gone_ends_the_identity_at_once(
             )
 
         await until(is_confirmed)
-    async with running(deaf_to=("app",)) as line:
-        app.run("DELETE FROM users")
-        auth.run("UPDATE \"user\" SET name = 'Ada Lovelace'")
-        await until(lambda: auth.run('SELECT name FROM "user"') == [])
+        app.run_script(UNTOLD)
+        auth.run("UPDATE \"user\" SET name = 'Ada Lovelace' WHERE id = 'u_ada'")
+        await until(lambda: auth.run('SELECT email FROM "user"') == [["bob@example.com"]])
         assert line.counters.counts[("idsync_rereads_total", "done")] < 10
 
 

@@ -9,7 +9,7 @@ from idsync.model.entity import Action
 from idsync.model.event import Op
 from idsync.policy.dispatch import Need, Unknown, concerned_peers, need_of
 from idsync.policy.merge import merge
-from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said, written
+from tests.unit.policy.words import APP, AUTH, CMS, MAPPING, after, announced, in_step, new, said, viewed, written
 
 
 def test_echo_of_a_create_takes_back_no_ban_set_meanwhile() -> None:
@@ -93,9 +93,10 @@ def test_look_after_the_truth_came_back_makes_the_next_edit_a_later_one() -> Non
     """However slow the clock of its peer: what it held when nobody else had anything new to say it has seen."""
     entity = after(in_step(), said(AUTH, version=2, at=10, name="Bo"), said(AUTH, version=3, at=30, name="Ada"))
     assert need_of(entity, APP, MAPPING) == Unknown(("name",))
-    stale = msgspec.structs.replace(said(APP, Op.SEEN, version=1, at=40, name="Ada"), truth=entity.version - 1)
+    seen = said(APP, Op.SEEN, version=1, at=40, name="Ada")
+    stale = msgspec.structs.replace(seen, truth=(entity.id, entity.version - 1))
     assert need_of(after(entity, stale), APP, MAPPING) == Unknown(("name",))
-    looked = after(entity, msgspec.structs.replace(stale, truth=entity.version))
+    looked = after(entity, msgspec.structs.replace(seen, truth=(entity.id, entity.version)))
     assert need_of(looked, APP, MAPPING) is None
     assert after(looked, said(APP, version=2, at=-9_999, received=50, name="Cy")).value_of("name") == "Cy"
 
@@ -108,3 +109,25 @@ def test_lifting_that_two_said_is_as_new_as_the_later_of_them(first: int) -> Non
     late = merge(entity, said(APP, version=3, at=150, received=210, banned=True), MAPPING)
     assert late.changed == ()
     assert [(one.refused, one.kept) for one in late.conflicts] == [(True, False)]
+
+
+def test_write_whose_answer_was_lost_is_not_made_again_over_an_edit_that_took_it_back() -> None:
+    """The row looks as it did before: only the events that are still to come can tell that it was written since."""
+    named = viewed(MAPPING, AUTH, lambda view: msgspec.structs.replace(view, names_writers=True))
+    entity = after(in_step(banned=False), said(APP, version=2, at=10, banned=True))
+    announced_once = announced(entity, AUTH, named)
+    lost = announced_once.link_at(AUTH).intents[-1]
+    assert isinstance(need_of(announced_once, AUTH, named), Unknown)
+    seen = msgspec.structs.replace(said(AUTH, Op.SEEN, version=2, at=20, banned=False), names_writer=True)
+    missed = after(announced_once, msgspec.structs.replace(seen, rev=announced_once.link_at(AUTH).rev), mapping=named)
+    need = need_of(missed, AUTH, named)
+    assert isinstance(need, Need)
+    assert (need.action, need.fields) == (Action.UPDATE, {"banned": True})
+    lifted = after(
+        announced_once,
+        said(AUTH, version=2, at=20, origin=lost.id, banned=True),
+        said(AUTH, version=3, at=30, banned=False),
+        mapping=named,
+    )
+    assert lifted.value_of("banned") is False
+    assert need_of(lifted, AUTH, named) is None

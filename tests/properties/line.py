@@ -9,7 +9,7 @@ import msgspec
 
 from idsync.model.delivery import Effect, Image, WriteResult
 from idsync.model.entity import Action, Conflict, Entity, Intent, intent_id
-from idsync.model.event import Observation, Op, Verdict
+from idsync.model.event import Observation, Op, Verdict, Version
 from idsync.model.mapping import Mapping
 from idsync.model.plan import EmailKey, LinkKey
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName
@@ -59,9 +59,11 @@ class Look:
     peer: PeerName
     external_id: ExternalId
     rev: int | None
-    truth: int | None
+    truth: tuple[EntityId, int] | None
     began_at: Instant
     image: Image | None
+    place: Version | None
+    """Where the peer's journal ended."""
 
 
 @dataclass
@@ -290,8 +292,9 @@ class Line:
         self.rereads.pop((peer, external_id), None)
         found = self.links.get((peer, KIND, external_id))
         rev = self.entities[found].link_at(peer).rev if found is not None else None
-        truth = self.entities[found].version if found is not None else None
-        look = Look(peer, external_id, rev, truth, self.time.now(), self.peers[peer].image(KIND, external_id))
+        truth = (found, self.entities[found].version) if found is not None else None
+        fake = self.peers[peer]
+        look = Look(peer, external_id, rev, truth, self.time.now(), fake.image(KIND, external_id), fake.place())
         self.looks.append(look)
         return look
 

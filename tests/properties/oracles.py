@@ -142,7 +142,8 @@ def everybody_is_everywhere(world: World) -> None:
 def no_second_identity_is_made(world: World) -> None:
     """However often we crash, no entity has two of our own creations alive at one peer (MISSION R20).
 
-    A peer that stored nothing of ours can be searched by e-mail only, and its user may have changed that meanwhile.
+    A peer that stored nothing of ours can be searched by e-mail only, and its user may have changed that meanwhile;
+    where his edit is heard before our create is answered, the row is taken for a new person's.
     """
     for name, peer in world.peers.items():
         if not peer.habits.has_origins and peer.habits.gives_ids and any(link == name for _, link in world.lost):
@@ -157,6 +158,9 @@ def no_second_identity_is_made(world: World) -> None:
                 if (name, entry.external_id) in _waiting_ids(world) or _was_given_anew(world, row.link_id):
                     continue
                 owner = entry.intent.partition(":")[0]
+                holder = world.line.links.get((name, KIND, entry.external_id), owner)
+                if holder != owner and not peer.habits.has_origins and peer.habits.gives_ids:
+                    continue
                 first = owners.setdefault(owner, entry.external_id)
                 assert first == entry.external_id, (name, owner, first, entry.external_id)
 

@@ -71,6 +71,7 @@ def _make_view(random: Random, service: Service, *, has_link: bool) -> PeerView:
         reads=fields,
         writes=fields if service.is_readable else frozenset(),
         is_readable=service.is_readable,
+        names_writers=service.habits.has_origins,
         is_email_verified=random.random() < 0.15,
         has_link=has_link and random.random() < 0.7,
     )

@@ -299,7 +299,7 @@ class World:
 
     def _is_early(self, look: Look) -> bool:
         """Whether it shows a state whose events are still to come."""
-        number = look.image.version.number if look.image is not None and look.image.version is not None else 0
+        number = look.place.number if look.place is not None else 0
         is_captured = self.peers[look.peer].habits.has_origins
         coming = (one.version.number for one in self.roads[look.peer] if one.version is not None)
         return is_captured and any(one <= number for one in coming)

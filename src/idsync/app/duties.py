@@ -3,15 +3,17 @@
 Where one process owns the store it has all of them, from its start to its end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from idsync.app.app import App, Part
 from idsync.app.endpoints import endpoint_of
 from idsync.app.limits import deliver_limits, oscillation_of, retry_of
 from idsync.model.delivery import Place
-from idsync.model.destination import DestinationKind, Lane
+from idsync.model.destination import Destination, DestinationKind, Lane
 from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.capture import Relay
@@ -56,8 +58,21 @@ class Duties:
         for peer_name, peer in app.peers.items():
             if peer.source is not None:
                 self.leases[f"{CAPTURE}{peer_name}"] = [f"source:{peer_name}"]
+        self.whole: set[str] = set()
+        """Duties that are one worker's alone: deliveries to what has lanes of several generations."""
+        self._know(app.lanes)
+
+    async def look(self) -> None:
+        """Find out which lanes there are by now: whoever was configured with another number has opened others."""
+        self._know([lane for lane, _ in await self._app.store.open(_as_they_are(self._destinations.values()))])
+
+    def _know(self, lanes: Sequence[Lane]) -> None:
+        self.whole.clear()
         for name in self._destinations:
-            self.leases[f"{DELIVER}{name}"] = [lease_of(lane.id) for lane in app.lanes if lane.destination == name]
+            its = [lane for lane in lanes if lane.destination == name]
+            self.leases[f"{DELIVER}{name}"] = [lease_of(lane.id) for lane in its]
+            if len({lane.generation for lane in its}) > 1:
+                self.whole.add(f"{DELIVER}{name}")
 
     async def begin(self, name: str, tenure: Tenure) -> Duty:
         """Make a duty's part, ready to run; where its lanes are read on from is asked now."""
@@ -110,7 +125,7 @@ class Duties:
 
     async def _deliver(self, name: str, tenure: Tenure) -> Duty:
         app, destination = self._app, self._destinations[name.removeprefix(DELIVER)]
-        opened = await app.store.open([destination])
+        opened = await app.store.open(_as_they_are([destination]))
         is_whole = app.store.has_one_writer
         lanes = [(lane, place) for lane, place in opened if is_whole or lease_of(lane.id) in tenure.fences]
         deliverer: EndpointDeliverer | TargetDeliverer
@@ -157,6 +172,11 @@ class Duties:
             retry=retry_of(app.settings),
             oscillation=oscillation_of(app.settings),
         )
+
+
+def _as_they_are(destinations: Iterable[Destination]) -> list[Destination]:
+    """Ask for the lanes that there are, whatever number of them we are configured with."""
+    return [msgspec.structs.replace(one, lanes=0) for one in destinations]
 
 
 def lease_of(lane: int) -> str:

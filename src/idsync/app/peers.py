@@ -8,6 +8,7 @@ import msgspec
 from idsync.app.dialects import dialect_of, parse_secrets
 from idsync.config import PeerSettings, Settings
 from idsync.connectors.better_auth import better_auth_tables
+from idsync.connectors.sql_mysql import MysqlPeer
 from idsync.connectors.sql_postgres import PostgresPeer
 from idsync.connectors.sql_table import SqlitePeer
 from idsync.connectors.tables.captured import Pace
@@ -23,7 +24,7 @@ from idsync.wire.envelope import Limits
 CONNECTORS = ("better-auth", "sql", "webhook")
 """Those of this version."""
 
-TablesPeer = SqlitePeer | PostgresPeer
+TablesPeer = SqlitePeer | PostgresPeer | MysqlPeer
 """A peer whose identities are rows of a database, captured by triggers."""
 
 
@@ -115,6 +116,7 @@ def _view(settings: Settings, kind: str, peer: Peer) -> PeerView:
         reads=held,
         writes=held if peer.target is not None else frozenset(),
         is_readable=peer.reader is not None,
+        names_writers=peer.source is not None,
         has_link=table is not None and table.link is not None and peer.name != sync.peers[0],
         is_email_verified=table is not None and table.email_verified == "always",
         may_create=sync.may_create(peer.name),
@@ -135,9 +137,12 @@ def _tables_peer(name: PeerName, one: PeerSettings, settings: Settings, clock: C
             return SqlitePeer(name, Path(one.database.sqlite_path), tables, clock, pace)
         case "postgresql":
             return PostgresPeer(name, one.database.reveal(), tables, clock, pace)
+        case "mysql" | "mariadb":
+            return MysqlPeer(name, one.database.reveal(), tables, clock, pace)
         case other:
             raise ConfigError(
-                f"peers.{name}.database: {other}:// is not in this version; it has sqlite:///file and postgresql://…"
+                f"peers.{name}.database: {other}:// is not in this version; it has sqlite:///file, postgresql://…,"
+                " mysql://… and mariadb://…"
             )
 
 

@@ -21,7 +21,7 @@ from idsync.app import App, open_app
 from idsync.cli.client import InboxRows, ServiceReady
 from idsync.cli.terminal import Exit
 from idsync.config import Settings
-from idsync.errors import StoreFenced
+from idsync.errors import StoreFenced, StoreVersion
 from idsync.telemetry import Log
 from idsync.worker import Worker
 
@@ -136,7 +136,7 @@ async def _wait_for_end(app: App, stop: asyncio.Event, parts: Sequence[Awaitable
             if part.done():
                 part.result()
         app.log.write("error", "a part of the service ended that must not; start it again", {})
-    except StoreFenced as error:
+    except (StoreFenced, StoreVersion) as error:
         app.log.write("error", str(error), {})
     finally:
         stopping.cancel()

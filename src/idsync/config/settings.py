@@ -133,7 +133,9 @@ class PeerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One peer: `[peers.<name>]`."""
 
     connector: Annotated[str, Meta(description="How idsync speaks with it: `better-auth`, `sql`, `webhook`.")]
-    database: Annotated[Url | None, Meta(description="Its database, as `sqlite:///…` or `postgresql://…`.")] = None
+    database: Annotated[
+        Url | None, Meta(description="Its database: `sqlite:///…`, `postgresql://…`, `mysql://…` or `mariadb://…`.")
+    ] = None
     url: Annotated[Url | None, Meta(description="The base of its HTTP API.")] = None
     api_key: Annotated[SecretText | None, Meta(description="Its API key.")] = None
     admin_token: Annotated[SecretText | None, Meta(description="A bearer token of an administrator.")] = None

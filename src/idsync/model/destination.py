@@ -30,7 +30,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """`endpoint:<name>` or `peer:<name>`: unique over all destinations."""
     kind: DestinationKind
     lanes: int
-    """How many lanes each level has in this generation."""
+    """How many lanes each level has in this generation; 0: as many as there are."""
     events: tuple[str, ...] = ("*",)
     """An endpoint's filters; see `policy.filter`."""
     is_enabled: bool = True

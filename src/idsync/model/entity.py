@@ -59,6 +59,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """The newest stamp among those fields: what the peer will have seen once this is confirmed."""
     expires_at: Instant
     """After this no request of it can still be under way."""
+    is_missed: bool = False
+    """Whether a look has shown since, with every event before it taken in, that it had not happened by then."""
 
 
 def intent_id(entity: EntityId, version: int, nonce: str) -> str:

@@ -84,8 +84,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
     rev: int | None = None
     """For a read: the shadow's `rev` from before the read began; None: unknown then, or not a read."""
-    truth: int | None = None
-    """For a read: the entity's version from before the read began."""
+    truth: tuple[EntityId, int] | None = None
+    """For a read: the entity, and its version, from before the read began."""
     origin: str | None = None
     """The id of our own intent whose write this is, where the peer's capture recorded it in the write's transaction."""
     names_writer: bool = False

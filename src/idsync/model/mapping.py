@@ -51,6 +51,8 @@ class PeerView(msgspec.Struct, frozen=True):
     """Whether a Reader exists: an unversioned event is then a doorbell, else the body is the parcel (DESIGN §4.3)."""
     is_email_verified: bool = False
     """`email_verified = "always"`: only operators set e-mails at this peer."""
+    names_writers: bool = False
+    """Whether its events name each write of ours: what none of them names by now has not happened by now."""
     has_link: bool = False
     """Whether it has a column for the first peer's id."""
     may_create: bool = True

@@ -166,6 +166,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The process's epoch: where one process owns the store, a plan of an older one is fenced."""
     fences: dict[str, int] = {}
     """Lease → the epoch in which this process took it: the plan is fenced if somebody else has taken one since."""
+    is_repeated: bool = False
+    """Whether it may have been written already, for the answer was lost: a try that is there is not written again."""
     read: Snapshot | None = None
     """What the plan was made from. It is redone where a link or an e-mail leads elsewhere by now, or to anybody new.
 

@@ -286,7 +286,12 @@ class TargetDeliverer:
         return _Job(announce(entity, self.peer, intent), intent, write)
 
     async def _write(self, jobs: list[_Job]) -> Sequence[WriteResult]:
-        return await self._target.write([job.write for job in jobs]) if jobs else []
+        if not jobs:
+            return []
+        try:
+            return await self._tenure.abort_late(self._target.write([job.write for job in jobs]))
+        except TimeoutError:
+            raise PeerError(f"peer {self.peer} had not answered when another process could take over") from None
 
     async def _withdraw(self, jobs: list[_Job], results: Sequence[WriteResult]) -> None:
         """Close the intents of writes that certainly never happened."""

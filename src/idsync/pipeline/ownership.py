@@ -1,21 +1,44 @@
 """Ownership: which duties of the line this process has, of all the processes on one store (DESIGN §6).
 
-Every process that is alive keeps a lease `worker:<id>`. Each duty belongs to the one that scores highest for it
-(rendezvous hashing), so that a newcomer takes over an even share, and little moves when one goes.
+Every process that is alive keeps a lease `worker:<print>:<id>`; the print leads to what its configuration lets it do.
+Each lease belongs to the one that scores highest for it (rendezvous hashing) of those that can do what it stands for,
+so that a newcomer takes over an even share, and little moves when one goes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
+
+import msgspec
 
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.ports import Clock, Store
 
 ALIVE: Final = "worker:"
+ABLE: Final = "duties:"
+"""The setting that says what workers of one configuration can do, by a print of it."""
 RENEWALS: Final = 6
 """How often a lease is renewed while it lasts."""
+
+
+class Charges(Protocol):
+    """What there is to do, as this process is configured."""
+
+    @property
+    def leases(self) -> Mapping[str, Sequence[str]]:
+        """Duty → the leases that it consists of; whoever has some of them does that part of it."""
+        ...
+
+    @property
+    def whole(self) -> Collection[str]:
+        """Duties that are one worker's alone: nothing of them is begun before all their leases are had."""
+        ...
+
+    async def look(self) -> None:
+        """Find out what else there is to do by now: processes of another configuration may have made more."""
+        ...
 
 
 class Ownership:
@@ -23,7 +46,7 @@ class Ownership:
 
     def __init__(
         self,
-        duties: Mapping[str, Sequence[str]],
+        charges: Charges,
         *,
         store: Store,
         clock: Clock,
@@ -32,19 +55,26 @@ class Ownership:
         """Wire it; `start` takes the first leases.
 
         Args:
-            duties: duty → the leases that it consists of; whoever has some of them does that part of it.
+            charges: what there is to do.
             store: where the leases are.
             clock: time and ids.
             ttl_s: seconds after which others may take what was not renewed.
         """
-        self._duties = duties
+        self._charges = charges
         self._store = store
         self._clock = clock
         self._ttl_s = ttl_s
         self._wake = asyncio.Event()
         self.worker = clock.new_id()
+        self._print = blake2b("\n".join(sorted(charges.leases)).encode(), digest_size=8).hexdigest()
+        self._alive = f"{ALIVE}{self._print}:{self.worker}"
+        self._able: dict[str, frozenset[str]] = {}
+        """Print of a configuration → the duties of its workers."""
         self.tenures: dict[str, Tenure] = {}
         """Duty → what of it is ours; a changed set of leases, or one taken anew, is another tenure."""
+        self._ending: list[Tenure] = []
+        """Tenures whose successors wait until what stands on them has stopped."""
+        self._held: dict[str, int] = {}
         self.leaving: set[str] = set()
         """Leases that are to be somebody else's, and are kept until what stands on them has stopped."""
         self.changed = asyncio.Event()
@@ -53,25 +83,46 @@ class Ownership:
     async def start(self) -> None:
         """Take what is ours to take."""
         if self._store.has_one_writer:
-            self.tenures = {duty: Tenure(self._clock) for duty in self._duties}
+            self.tenures = {duty: Tenure(self._clock) for duty in self._charges.leases}
             self.changed.set()
-        else:
-            await self.tick()
+            return
+        self._able[self._print] = frozenset(self._charges.leases)
+        await self._store.put_setting(ABLE + self._print, msgspec.json.encode(sorted(self._charges.leases)))
+        await self.tick()
 
     async def tick(self) -> float:
         """Renew, take, let go; return the seconds until the next time."""
         self._wake.clear()
         if self._store.has_one_writer:
             return self._ttl_s
+        await self._charges.look()
         asked_at = self._clock.monotonic()
-        await self._store.lease(self.worker, [ALIVE + self.worker], self._ttl_s)
-        alive = sorted({*(await self._store.holders(ALIVE)).values(), self.worker})
-        wanted = [name for names in self._duties.values() for name in names if chosen(name, alive) == self.worker]
-        self.leaving |= {name for one in self.tenures.values() for name in one.fences}
-        self.leaving.difference_update(wanted)
-        held = await self._store.lease(self.worker, [*wanted, *self.leaving], self._ttl_s)
-        self._settle({name: held[name] for name in wanted if name in held}, asked_at + self._ttl_s)
+        await self._store.lease(self.worker, [self._alive], self._ttl_s)
+        wanted = await self._choose()
+        self.leaving |= self._held.keys()
+        self.leaving -= wanted
+        self._held = await self._store.lease(self.worker, [*wanted, *self.leaving], self._ttl_s)
+        self.leaving &= self._held.keys()
+        self._settle(wanted, asked_at + self._ttl_s)
         return self._ttl_s / RENEWALS
+
+    async def _choose(self) -> set[str]:
+        """Say which leases are to be ours, of all workers that are configured to do what they stand for."""
+        alive = {**await self._store.holders(ALIVE), self._alive: self.worker}
+        able = {worker: await self._duties_of(name.split(":")[1]) for name, worker in alive.items()}
+        wanted: set[str] = set()
+        for duty, names in self._charges.leases.items():
+            workers = [worker for worker, duties in able.items() if duty in duties]
+            is_whole = duty in self._charges.whole
+            wanted |= {name for name in names if chosen(duty if is_whole else name, workers) == self.worker}
+        return wanted
+
+    async def _duties_of(self, print_: str) -> frozenset[str]:
+        """Say what workers of a configuration can do."""
+        if print_ not in self._able:
+            found = await self._store.setting(ABLE + print_)
+            self._able[print_] = frozenset(msgspec.json.decode(found or b"[]", type=list[str]))
+        return self._able[print_]
 
     async def wait(self, timeout_s: float) -> None:
         """Return when it is time, or something is known to have changed."""
@@ -84,32 +135,41 @@ class Ownership:
     async def stop(self) -> None:
         """Hand everything over: the next process need not wait until it is over."""
         if not self._store.has_one_writer:
-            held = [name for tenure in self.tenures.values() for name in tenure.fences]
-            await self._store.release(self.worker, [*held, *self.leaving, ALIVE + self.worker])
-            self.tenures = {}
+            await self._store.release(self.worker, [*self._held, self._alive])
+            self.tenures, self._held, self.leaving = {}, {}, set()
 
     async def release(self, names: set[str]) -> None:
         """Let others have what nothing of ours stands on any more."""
         await self._store.release(self.worker, sorted(names))
         self.leaving -= names
+        self._held = {name: epoch for name, epoch in self._held.items() if name not in names}
 
-    def _settle(self, held: Mapping[str, int], ends_at: float) -> None:
-        """Prolong what is as it was; begin anew what is not."""
+    def _settle(self, wanted: Collection[str], ends_at: float) -> None:
+        """Prolong what stands on leases that are still ours; begin anew what is not as it was."""
+        current = [*self.tenures.values(), *self._ending]
+        for one in current:
+            is_ours = one.left_s > 0 and one.fences.items() <= self._held.items()
+            one.ends_at = ends_at if is_ours else 0.0
+        self._ending = [one for one in self._ending if one.ends_at]
         tenures: dict[str, Tenure] = {}
-        for duty, names in self._duties.items():
-            fences = {name: held[name] for name in names if name in held}
+        for duty, names in self._charges.leases.items():
+            fences = {name: self._held[name] for name in names if name in self._held and name in wanted}
+            if duty in self._charges.whole and len(fences) < len(names):
+                fences = {}
             known = self.tenures.get(duty)
-            if known is not None and known.fences == fences:
-                known.ends_at = ends_at
+            if known is not None and known.ends_at and known.fences == fences:
                 tenures[duty] = known
                 continue
             if known is not None:
-                known.ends_at = 0.0
-                self.changed.set()
+                known.may_begin = False
+                self._ending.append(known)
             if fences:
                 tenures[duty] = Tenure(self._clock, fences, ends_at, self._ttl_s)
+            if known is not None or fences:
                 self.changed.set()
         self.tenures = tenures
+        if self.leaving:
+            self.changed.set()
 
 
 class Handover:

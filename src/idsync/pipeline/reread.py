@@ -9,9 +9,9 @@ import msgspec
 from idsync import crash
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
-from idsync.model.event import Arrival, Receipt, Verdict
+from idsync.model.event import Arrival, Receipt, Verdict, Version
 from idsync.model.plan import Keys, LinkKey, Position, Reread, Waiting
-from idsync.model.values import Instant, PeerName
+from idsync.model.values import EntityId, Instant, PeerName
 from idsync.pipeline.ingest import DECIDABLE, Submission
 from idsync.pipeline.parts.looks import arrival_of, observation_of
 from idsync.pipeline.parts.wake import wait_for
@@ -22,7 +22,7 @@ JOBS_MAX = 100
 EARLY_MAX = 1_000
 """Looks kept in memory at most, until the events before them are taken in."""
 EARLY_PAUSE_S = 0.02
-RETRY_MAX_MS = 60_000
+RETRY_MAX_MS = 30_000
 
 Submit = Callable[[Submission], Awaitable[list[Receipt]]]
 
@@ -33,8 +33,10 @@ class _Look:
 
     job: Reread
     image: Image | None
+    place: Version | None
+    """The end of the peer's outbox at or after the look."""
     rev: int | None
-    truth: int | None
+    truth: tuple[EntityId, int] | None
     is_told: bool = False
     """Whether every event that led to what it shows has been taken in (decision 0009)."""
 
@@ -97,11 +99,12 @@ class Rereader:
         marks = await self._marks(jobs)
         later: list[Reread] = []
         for job in jobs:
-            image = await self._read(job)
-            if isinstance(image, PeerError):
-                later.append(self._postponed(job, image))
+            try:
+                image, place = await self._read(job)
+            except PeerError as error:
+                later.append(self._postponed(job, error))
             else:
-                self._early[_key(job)] = _Look(job, image, *marks.get(_key(job), (None, None)))
+                self._early[_key(job)] = _Look(job, image, place, *marks.get(_key(job), (None, None)))
         return later
 
     async def _take_ripe(self) -> list[_Look]:
@@ -110,9 +113,9 @@ class Rereader:
         positions = {peer: await self._store.position(peer) for peer in peers}
         ripe: list[_Look] = []
         for key, look in list(self._early.items()):
-            ahead = _ahead_of(look.image, positions[look.job.peer])
+            ahead = _ahead_of(look.place, positions[look.job.peer])
             if ahead is None or ahead <= 0:
-                ripe.append(replace(look, is_told=ahead is not None))
+                ripe.append(replace(look, is_told=ahead is not None and look.image is not None))
                 del self._early[key]
         return ripe
 
@@ -121,21 +124,20 @@ class Rereader:
         look = self._early.get(_key(job))
         return look is not None and look.job == job
 
-    async def _marks(self, jobs: Sequence[Reread]) -> dict[LinkKey, tuple[int, int]]:
+    async def _marks(self, jobs: Sequence[Reread]) -> dict[LinkKey, tuple[int, tuple[EntityId, int]]]:
         """The shadow's and the truth's revisions from before each read: what moves meanwhile, a read cannot tell."""
         keys = frozenset(_key(job) for job in jobs)
         known = await self._store.load(Keys(links=keys))
         entities = {key: known.entities[found] for key, found in known.links.items()}
-        return {key: (entity.link_at(key[0]).rev, entity.version) for key, entity in entities.items()}
+        return {key: (entity.link_at(key[0]).rev, (entity.id, entity.version)) for key, entity in entities.items()}
 
-    async def _read(self, job: Reread) -> Image | PeerError | None:
+    async def _read(self, job: Reread) -> tuple[Image | None, Version | None]:
+        """Look, and say which events must be taken in before what was seen is news: also where nobody was there."""
         reader = self._readers.get(job.peer)
         if reader is None:
-            return PeerError(f"peer {job.peer} cannot be read in this configuration")
-        try:
-            return await reader.read(job.kind, job.external_id)
-        except PeerError as error:
-            return error
+            raise PeerError(f"peer {job.peer} cannot be read in this configuration")
+        image = await reader.read(job.kind, job.external_id)
+        return image, image.version if image is not None else await reader.place()
 
     def _postponed(self, job: Reread, error: PeerError) -> Reread:
         delay_ms = min(RETRY_MAX_MS, 250 * 2 ** min(job.attempts, 16))
@@ -155,11 +157,11 @@ def _key(job: Reread) -> LinkKey:
     return job.peer, job.kind, job.external_id
 
 
-def _ahead_of(image: Image | None, position: Position | None) -> int | None:
+def _ahead_of(place: Version | None, position: Position | None) -> int | None:
     """How many rows of its peer's outbox a look has seen that we have not; None: it has no place in that order."""
-    if image is None or image.version is None or position is None or image.version.generation != position.generation:
+    if place is None or position is None or place.generation != position.generation:
         return None
-    return image.version.number - position.number
+    return place.number - position.number
 
 
 class Releaser:

@@ -6,8 +6,9 @@ other text stays as it is. A value that has no canonical form is not guessed at:
 
 import math
 import unicodedata
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Final, final
 
 import msgspec
 
@@ -26,10 +27,12 @@ FALSE_WORDS: Final = frozenset({"false", "0"})
 SECONDS_MAX: Final = 100_000_000_000
 """Numbers up to this are seconds (until the year 5138), greater ones milliseconds (since March 1973)."""
 INTEGER_MAX: Final = 2**63 - 1
+NO_UNICODE: Final = "it is not valid Unicode"
 FLOAT_DIGITS: Final = 15
 """Decimal digits that survive every peer's own way of writing a float."""
 
 
+@final
 class Unfit(msgspec.Struct, frozen=True):
     """A value without a canonical form. `why` says what is wrong with it, never what it is."""
 
@@ -58,43 +61,54 @@ def canonical_value(kind: str, field: str, raw: object) -> Value | Unfit:
         field: the canonical name. Every field that ends in `_at` is an instant.
         raw: as the peer gave it: a JSON value or a column's.
     """
-    if isinstance(raw, str) and not _is_unicode(raw):
-        return Unfit(field, "it is not valid Unicode")
+    return former_of(kind, field)(raw)
+
+
+Former = Callable[[object], Value | Unfit]
+"""Brings the values of one field to their canonical form."""
+
+
+@lru_cache(maxsize=1024)
+def former_of(kind: str, field: str) -> Former:
+    """Decide once how the values of a field are formed; as `canonical_value`."""
     if field.endswith("_at"):
-        return _instant(field, raw)
-    return _user_value(field, raw) if kind == Kind.USER else _scalar(field, raw)
-
-
-def _user_value(field: str, raw: object) -> Value | Unfit:
+        return partial(_instant, field)
+    if kind != Kind.USER:
+        return partial(_scalar, field)
     match field:
         case "email":
-            return _email(raw)
+            return _email
         case "id":
-            return _identity(raw)
+            return _identity
         case "roles":
-            return _roles(raw)
-        case "ban_expires_at":
-            return _instant(field, raw)
+            return _roles
         case _ if field in FLAG_FIELDS:
-            return _flag(field, raw)
+            return partial(_flag, field)
         case _ if field in TEXT_FIELDS:
-            return raw if raw is None or isinstance(raw, str) else Unfit(field, "it is not text")
+            return partial(_text, field)
         case _:
-            return _scalar(field, raw)
+            return partial(_scalar, field)
+
+
+def _text(field: str, raw: object) -> Value | Unfit:
+    if isinstance(raw, str):
+        return raw if raw.isascii() or _is_unicode(raw) else Unfit(field, NO_UNICODE)
+    return None if raw is None else Unfit(field, "it is not text")
 
 
 def _email(raw: object) -> Value | Unfit:
-    if raw is None:
-        return None
-    if not isinstance(raw, str):
-        return Unfit("email", "it is not text")
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", raw).lower())
+    if isinstance(raw, str) and raw.isascii():
+        return raw.lower()
+    text = _text("email", raw)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()) if isinstance(text, str) else text
 
 
 def _identity(raw: object) -> Value | Unfit:
+    if isinstance(raw, str):
+        return raw if raw.isascii() or _is_unicode(raw) else Unfit("id", NO_UNICODE)
     if isinstance(raw, int) and not isinstance(raw, bool):
         return str(raw)
-    return raw if raw is None or isinstance(raw, str) else Unfit("id", "it is neither text nor an integer")
+    return None if raw is None else Unfit("id", "it is neither text nor an integer")
 
 
 def _flag(field: str, raw: object) -> Value | Unfit:
@@ -110,6 +124,8 @@ def _flag(field: str, raw: object) -> Value | Unfit:
 
 def _roles(raw: object) -> Value | Unfit:
     """Read a JSON array or a comma list; nothing is an empty list, for a comma list cannot tell them apart."""
+    if isinstance(raw, str) and not _is_unicode(raw):
+        return Unfit("roles", NO_UNICODE)
     if isinstance(raw, str) and raw.lstrip().startswith("["):
         try:
             raw = msgspec.json.decode(raw)
@@ -141,7 +157,9 @@ def _instant_of(raw: object) -> Instant | None:
 
 
 def _scalar(field: str, raw: object) -> Value | Unfit:
-    if raw is None or isinstance(raw, bool | str):
+    if isinstance(raw, str):
+        return raw if raw.isascii() or _is_unicode(raw) else Unfit(field, NO_UNICODE)
+    if raw is None or isinstance(raw, bool):
         return raw
     if isinstance(raw, int):
         return raw if -INTEGER_MAX <= raw <= INTEGER_MAX else Unfit(field, "it does not fit into 64 bits")

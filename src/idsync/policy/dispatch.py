@@ -50,7 +50,7 @@ def need_of(entity: Entity, peer: PeerName, mapping: Mapping) -> Need | Unknown 
     lacking = {name: value for name, value in wanted.items() if _lacks(link.shadow.get(name), value)}
     held = {name: one.held for name, one in link.shadow.items() if name in view.reads}
     if lacking or _lacks_link(entity, peer, mapping):
-        return Need(Action.UPDATE, lacking, held)
+        return Unknown(tuple(wanted)) if _may_have_happened(link, view) else Need(Action.UPDATE, lacking, held)
     unseen = tuple(name for name in wanted if _came_back(entity, link, name, mapping)) if view.is_readable else ()
     return Unknown(unseen) if unseen else None
 
@@ -59,6 +59,14 @@ def _came_back(entity: Entity, link: Link, name: str, mapping: Mapping) -> bool:
     """Whether the peer has not seen that the truth was another one meanwhile: its next edit could be an older one."""
     group = mapping.group_of(name)
     return came_back(entity.fields, link.shadow, [one for one in entity.fields if mapping.group_of(one) == group])
+
+
+def _may_have_happened(link: Link, view: PeerView) -> bool:
+    """Whether an answer was lost, and events that we have not read yet may tell: the row may have moved on since.
+
+    To write again at once would undo an edit that took our write back: the row looks as it did before.
+    """
+    return view.is_readable and view.names_writers and any(not one.is_missed for one in link.intents)
 
 
 def _lacks_link(entity: Entity, peer: PeerName, mapping: Mapping) -> bool:

@@ -191,7 +191,7 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
         merge_group(draft, group)
     if observation.op is Op.SEEN and observation.origin is None:
         draft.note_blanks()
-        if observation.truth == entity.version:
+        if observation.truth == (entity.id, entity.version):
             draft.note_seen()
     moved = _moved(link, draft, observation)
     is_born = entity.version == 0 or entity.incarnation != before.incarnation
@@ -219,6 +219,8 @@ def _moved(link: Link, draft: FieldDraft, observation: Observation) -> Link:
     if observation.is_read:
         # No request of an expired intent is under way any more, so this look has shown whatever came of it.
         intents = tuple(one for one in intents if one.expires_at > observation.received_at)
+    if observation.is_read and observation.names_writer:
+        intents = tuple(msgspec.structs.replace(one, is_missed=True) for one in intents)
     has_moved = draft.shadow != link.shadow or intents != link.intents
     return msgspec.structs.replace(
         link,

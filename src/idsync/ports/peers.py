@@ -7,7 +7,7 @@ import msgspec
 
 from idsync.model.delivery import Image, WriteResult
 from idsync.model.entity import Action
-from idsync.model.event import Observation
+from idsync.model.event import Observation, Version
 from idsync.model.plan import (
     Position,
 )
@@ -58,7 +58,7 @@ class Source(Protocol):
 
 
 class Reader(Protocol):
-    """`read` one, `list` all: what rereads and reconcile need."""
+    """`read` one, `list` all: what rereads and reconcile need. `place` says what they may have overtaken."""
 
     async def read(self, kind: str, external_id: ExternalId) -> Image | None:
         """What the peer holds of one identity now; None: it is not there.
@@ -70,6 +70,14 @@ class Reader(Protocol):
 
     def list(self, kind: str) -> AsyncIterator[Image]:
         """Every identity of a kind, in a stable order."""
+        ...
+
+    async def place(self) -> Version | None:
+        """Where the peer's outbox ends: what was committed before has no greater number; None: there is no order.
+
+        Raises:
+            PeerError: the peer cannot be read now.
+        """
         ...
 
 

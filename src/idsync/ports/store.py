@@ -38,6 +38,8 @@ class Inbox(Protocol):
     async def commit(self, plan: Plan) -> CommitResult:
         """Write the whole plan in one durable transaction, if every expected `rev` holds and no inbox key is known.
 
+        After a StoreError it may have been written all the same: whoever repeats a plan says so in it.
+
         Raises:
             DataRefused: the database refuses some row for what it holds; nothing was written.
         """
@@ -48,7 +50,10 @@ class Inbox(Protocol):
         ...
 
     async def waits(self, after: int, limit: int) -> Sequence[Waiting]:
-        """All waiting arrivals after an inbox sequence, oldest first: what operators look through."""
+        """All waiting arrivals after an inbox sequence, oldest first: what operators look through.
+
+        Page by page it is no queue: who begins to wait meanwhile may be passed over. The line takes `due_waits`.
+        """
         ...
 
     async def due_rereads(self, now: Instant, limit: int) -> Sequence[Reread]:
@@ -132,7 +137,11 @@ class Lanes(Protocol):
     """The queue: append-only lanes, the parked rows beside them, the attempts behind them."""
 
     async def open(self, destinations: Sequence[Destination]) -> Sequence[tuple[Lane, Place]]:
-        """Make sure that every destination has its lanes; return all open lanes with the place reached in each."""
+        """Make sure that every destination has its lanes; return all open lanes with the place reached in each.
+
+        Another number of lanes than there are opens a new generation. From then on every delivery goes there, whatever
+        lane its plan names, and once the older ones are empty they stay so.
+        """
         ...
 
     async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
@@ -251,7 +260,10 @@ class Registry(Protocol):
         ...
 
     async def recent(self, after: int, limit: int) -> Sequence[InboxEntry]:
-        """Inbox rows after a sequence, oldest first: what `tail` and the event stream show."""
+        """Inbox rows after a sequence, oldest first: what `tail` and the event stream show.
+
+        Whoever goes on after the last one misses none: a row is given once no commit can still put one before it.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A real Better Auth server on an SQLite file, started as a child and called over HTTP.
+"""A real Better Auth server on an SQLite file or on PostgreSQL, started as a child and called over HTTP.
 
 For tests, proofs and the demo. `directory` is `examples/better-auth`; its README says how its packages are
 installed: nothing is downloaded here.
@@ -59,8 +59,14 @@ class BetterAuthServer:
         statuses: the answers so far, counted by path and HTTP status; status 0 is a call without an answer.
     """
 
-    def __init__(self, directory: Path, database: Path, env: Mapping[str, str] | None = None) -> None:
-        """Start nothing yet. `env`: more settings of the server, for one `{"FAST_HASH": "1"}`."""
+    def __init__(self, directory: Path, database: Path | str, env: Mapping[str, str] | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            directory: `examples/better-auth`, with its packages.
+            database: an SQLite file, or the address of a PostgreSQL database.
+            env: more settings of the server, for one `{"FAST_HASH": "1"}`.
+        """
         self.url = ""
         self.statuses: Counter[tuple[str, int]] = Counter()
         self._directory = directory
@@ -72,7 +78,7 @@ class BetterAuthServer:
             "FAST_HASH": "0",
             "PORT": "0",
             **(env or {}),
-            "DATABASE": str(database.absolute()),
+            "DATABASE": database if isinstance(database, str) else str(database.absolute()),
         }
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._opened = contextlib.AsyncExitStack()

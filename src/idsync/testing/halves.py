@@ -7,6 +7,7 @@ import msgspec
 
 from idsync.errors import PeerError
 from idsync.model.delivery import Image, WriteResult
+from idsync.model.event import Version
 from idsync.model.plan import Position
 from idsync.model.values import ExternalId
 from idsync.ports import Rewound, SourceBatch, Write
@@ -74,6 +75,11 @@ class FakeReader:
         """What it holds of one identity now; None: it is not there."""
         self._peer.answer()
         return self._peer.image(kind, external_id)
+
+    async def place(self) -> Version | None:
+        """Where its journal ends."""
+        self._peer.answer()
+        return self._peer.place()
 
     async def list(self, kind: str) -> AsyncIterator[Image]:
         """Every identity of a kind, by id."""

@@ -244,7 +244,8 @@ class FakePeer:
             return self._result(write, Effect.DIVERGED, write.external_id)
         if _holds(shown, wanted) and link_id == row.link_id:
             return self._result(write, Effect.UNCHANGED, write.external_id)
-        if self._is_email_taken(write.kind, wanted, write.external_id):
+        changes = {name: value for name, value in wanted.items() if shown.get(name) != value}
+        if self._is_email_taken(write.kind, changes, write.external_id):
             return WriteResult(entity=write.entity, effect=Effect.REFUSED, error=UNIQUE)
         fields = row.fields | self._formed(wanted)
         self._put(Op.UPDATED, write.kind, write.external_id, fields, intent=write.intent, link_id=link_id)
@@ -297,6 +298,10 @@ class FakePeer:
 
     def _formed(self, fields: dict[str, Value]) -> dict[str, Value]:
         return {name: self.formed(value) for name, value in self._kept(fields).items()}
+
+    def place(self) -> Version | None:
+        """Say where the journal ends."""
+        return self._version(self.journal[-1].number if self.journal else 0)
 
     def _version(self, number: int) -> Version | None:
         return Version(self.name, str(self.generation), number) if self.habits.has_versions else None

@@ -36,7 +36,7 @@ START_S: Final = 30.0
 STOP_S: Final = 30.0
 _SUPERUSER: Final = "postgres"
 _UNPRIVILEGED: Final = "nobody"
-_GUARDIAN: Final = """
+GUARDIAN: Final = """
 folder=$1; shift
 "$@" & server=$!
 read -r signal || gone=1
@@ -59,13 +59,13 @@ class PostgresServer:
     def __init__(self, folder: Path, binaries: Path, options: Mapping[str, str]) -> None:
         """Make the cluster in this empty folder; `start` is still to be called."""
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._binaries = binaries
         self._options = options
         self._guardian: subprocess.Popen[str] | None = None
         if os.geteuid() == 0:
             shutil.chown(folder, _UNPRIVILEGED)
-        _run_to_end([
+        run_to_end([
             *(str(binaries / "initdb"), "--pgdata", str(folder / "cluster"), "--username", _SUPERUSER),
             *("--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions"),
         ])  # fmt: skip
@@ -112,12 +112,12 @@ class PostgresServer:
         }
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            account = _account()
+            owner = account()
             postgres = [str(self._binaries / "postgres"), "-D", str(self.folder / "cluster"), *given]
             self._guardian = subprocess.Popen(  # noqa: S603  # the server that we came for
-                ["/bin/sh", "-c", _GUARDIAN, "guardian", str(self.folder), *postgres],
+                ["/bin/sh", "-c", GUARDIAN, "guardian", str(self.folder), *postgres],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, cwd=self.folder, start_new_session=True,
-                user=account.user, group=account.group, extra_groups=account.groups,
+                user=owner.user, group=owner.group, extra_groups=owner.groups,
             )  # fmt: skip
         deadline = time.monotonic() + START_S
         while not self._is_ready():
@@ -175,17 +175,22 @@ def _find_binaries(version: int, folder: Path) -> Path:
     return installed / "bin"
 
 
-def _run_to_end(command: Sequence[str]) -> None:
-    account = _account()
+def run_to_end(command: Sequence[str]) -> None:
+    """Run a program of a server as its owner; blocks.
+
+    Raises:
+        RuntimeError: it failed; the text ends with what it said.
+    """
+    owner = account()
     done = subprocess.run(  # noqa: S603  # a program of the same wheel
         command, check=False, capture_output=True, text=True, cwd="/",
-        user=account.user, group=account.group, extra_groups=account.groups,
+        user=owner.user, group=owner.group, extra_groups=owner.groups,
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"{Path(command[0]).name} failed: {done.stderr[-2000:]}")
 
 
-class _Account(NamedTuple):
+class Account(NamedTuple):
     """Who a program runs as; None: as who we are."""
 
     user: int | None = None
@@ -193,14 +198,16 @@ class _Account(NamedTuple):
     groups: tuple[int, ...] | None = None
 
 
-def _account() -> _Account:
+def account() -> Account:
+    """Say who a server runs as: none of them runs as root."""
     if os.geteuid() != 0:
-        return _Account()
+        return Account()
     nobody = pwd.getpwnam(_UNPRIVILEGED)
-    return _Account(nobody.pw_uid, nobody.pw_gid, ())
+    return Account(nobody.pw_uid, nobody.pw_gid, ())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody listens on now."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -150,7 +150,9 @@ def test_tail_follows_until_it_is_interrupted(ask: Run, line: Line, idsync: tupl
     """A line comes with each event; Ctrl-C is a good end."""
     _publish(ask, "user.created", "user/u_before", name="x")
     command = [*idsync, "tail", "--json", "--limit", "1"]
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore
     with subprocess.Popen(command, env=line.access, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        signal.signal(signal.SIGINT, former)
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["subject"] == "user/u_before"
         _publish(ask, "user.created", "user/u_meanwhile", name="x")

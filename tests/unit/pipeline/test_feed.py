@@ -97,6 +97,29 @@ async def test_a_newer_generation_waits_until_the_older_is_empty() -> None:
     assert [one.id for one in await feed.fetch()] == [2]
 
 
+async def test_a_newer_generation_does_not_overtake_what_came_between_two_reads() -> None:
+    """One identity's events come into both at once, just after a read that found nothing."""
+
+    class Busy(Shelf):
+        """Something comes after the first read."""
+
+        async def read(self, cursors: list[LaneCursor], limit: int) -> LanePage:
+            page = await super().read(cursors, limit)
+            if not self.rows:
+                self.put(1, 1)
+                self.put(2, 3)
+            return page
+
+    feed = open_feed(Busy(), generations=2)
+    taken: list[int] = []
+    while len(taken) < 2:
+        for one in await feed.fetch():
+            taken.append(one.id)
+            feed.settle(one.lane, one.id)
+        feed.ring()
+    assert taken == [1, 2]
+
+
 @given(seed=st.integers(0, 2**32))
 async def test_every_delivery_is_taken_once_and_in_lane_order(seed: int) -> None:
     """Commits, offers, reads and settles in any order: each lane comes out whole and in order."""

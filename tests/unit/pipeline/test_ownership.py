@@ -1,5 +1,6 @@
 """Who of several processes has which lane: even shares, and little moves when somebody comes or goes."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -38,3 +39,27 @@ async def test_tenure_that_was_not_prolonged_allows_nothing_more() -> None:
     assert not tenure.allows(1)
     tenure.ends_at += 10
     assert tenure.allows(1)
+
+
+async def test_what_is_under_way_is_aborted_where_the_tenure_ends() -> None:
+    """As late as that may be: a tenure that is prolonged meanwhile lets it go on."""
+    clock = FakeClock()
+    tenure = Tenure(clock, {"lane:1": 7}, ends_at=clock.monotonic() + 10, ttl_s=10)
+    ended = asyncio.Event()
+    doing = asyncio.create_task(tenure.abort_late(ended.wait()))
+    await clock.advance(9)
+    tenure.ends_at += 10
+    await clock.advance(9)
+    assert not doing.done()
+    await clock.advance(2)
+    with pytest.raises(TimeoutError):
+        await doing
+
+
+async def test_what_ends_in_time_is_given_back() -> None:
+    """Also once nothing new may be begun."""
+    clock = FakeClock()
+    tenure = Tenure(clock, {"lane:1": 7}, ends_at=clock.monotonic() + 10, ttl_s=10)
+    tenure.may_begin = False
+    assert not tenure.allows(0)
+    assert await tenure.abort_late(asyncio.sleep(0, "done")) == "done"

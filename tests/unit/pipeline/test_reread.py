@@ -15,14 +15,7 @@ async def test_look_waits_for_the_events_before_it(door: Door) -> None:
     """An edit keeps the time of its event, however early somebody looks at what it has made (decision 0009)."""
     peer = FakePeer("app", door.clock.now)
     ada = peer.create("user", {"email": "ada@example.com", "name": "Ada"})
-    rereader = Rereader(
-        {APP: FakeReader(peer)},
-        store=door.store,
-        submit=door.submit,
-        clock=door.clock,
-        counters=Counters(),
-        log=Log(),
-    )
+    rereader = make_rereader(door, peer)
     await take_in(door, peer, 1)
     await door.clock.advance(1)
     edited_at = door.clock.now()
@@ -37,6 +30,32 @@ async def test_look_waits_for_the_events_before_it(door: Door) -> None:
     (entity,) = await door.store.find("ada@example.com")
     assert (entity.value_of("name"), entity.fields["name"].stamp.at) == ("Ada Lovelace", edited_at)
     assert await door.store.due_rereads(door.clock.now(), 9) == []
+
+
+async def test_look_that_finds_nobody_waits_for_them_too(door: Door) -> None:
+    """Else an older create that comes after it would bring back whom it found gone."""
+    peer = FakePeer("app", door.clock.now)
+    ada = peer.create("user", {"email": "ada@example.com", "name": "Ada"})
+    rereader = make_rereader(door, peer)
+    await take_in(door, peer, 1)
+    peer.delete("user", ada)
+    peer.create("user", {"email": "ada@example.com", "name": "Ada"}, ada)
+    peer.delete("user", ada)
+    await ring(door, ada)
+    assert await rereader.tick() == EARLY_PAUSE_S
+    for number in (2, 3, 4):
+        (entity,) = await door.store.find("ada@example.com")
+        assert entity.link_at(APP).is_live is (number != 3)
+        await take_in(door, peer, number)
+    await rereader.tick()
+    (entity,) = await door.store.find("ada@example.com")
+    assert not entity.link_at(APP).is_live
+
+
+def make_rereader(door: Door, peer: FakePeer) -> Rereader:
+    """Look at one peer."""
+    readers = {APP: FakeReader(peer)}
+    return Rereader(readers, store=door.store, submit=door.submit, clock=door.clock, counters=Counters(), log=Log())
 
 
 async def take_in(door: Door, peer: FakePeer, number: int) -> None:

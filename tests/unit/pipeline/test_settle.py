@@ -2,19 +2,59 @@
 
 import asyncio
 
-from idsync.model.delivery import Attempt, Outcome
+import pytest
+
+from idsync.errors import StoreError
+from idsync.model.delivery import Attempt, Delivery, Outcome
 from idsync.model.event import Verdict
+from idsync.model.plan import CommitResult, Plan
 from idsync.pipeline.parts.feed import Feed
 from idsync.pipeline.parts.settle import Settler
+from idsync.stores.sqlite import SqliteStore
 from tests.unit.pipeline.conftest import Door
+
+
+class Deaf:
+    """A store whose answer to a commit is lost as often as it is told; the commit itself is not."""
+
+    def __init__(self, store: SqliteStore, losses: int) -> None:
+        """Lose the first answers."""
+        self._store = store
+        self._losses = losses
+
+    async def commit(self, plan: Plan) -> CommitResult:
+        """Write it."""
+        result = await self._store.commit(plan)
+        self._losses -= 1
+        if self._losses >= 0:
+            raise StoreError("the connection was lost")
+        return result
 
 
 async def test_two_who_flush_at_once_write_every_try_once(door: Door) -> None:
     """The settle loop and a command's end meet: the second waits, and finds nothing left to write."""
+    settler = Settler(door.store, door.clock, epoch=1)
+    delivery = await _try_one(door, settler)
+    await asyncio.gather(settler.flush(), settler.flush(), settler.flush())
+    assert [one.number for one in await door.store.attempts(delivery.event)] == [1]
+
+
+async def test_flush_whose_answer_was_lost_writes_every_try_once(door: Door) -> None:
+    """It is repeated until it is answered, and leaves out what is there."""
+    settler = Settler(Deaf(door.store, losses=2), door.clock, epoch=1)  # type: ignore[arg-type]  # only `commit` is called
+    delivery = await _try_one(door, settler)
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            await settler.flush()
+    await settler.flush()
+    assert [one.number for one in await door.store.attempts(delivery.event)] == [1]
+
+
+async def _try_one(door: Door, settler: Settler) -> Delivery:
+    """Take one event in, and record one try of its delivery."""
     (receipt,) = await door.take(door.event("e1"))
     assert receipt.verdict is Verdict.APPLIED
     (delivery,) = door.queued
-    settler = Settler(door.store, door.clock, epoch=1)
     feed = Feed(door.store, [], memory_max=1, page_max=1)
     book = settler.open(feed, lambda: None)
     book.record(
@@ -28,5 +68,4 @@ async def test_two_who_flush_at_once_write_every_try_once(door: Door) -> None:
             outcome=Outcome.DELIVERED,
         )
     )
-    await asyncio.gather(settler.flush(), settler.flush(), settler.flush())
-    assert [one.number for one in await door.store.attempts(delivery.event)] == [1]
+    return delivery

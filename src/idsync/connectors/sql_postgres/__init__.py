@@ -21,7 +21,13 @@ from idsync.ports import Clock
 
 __all__ = ["PostgresPeer"]
 
-BY_INDEX = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+BY_INDEX = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
 """The outbox is always read by its indexes: what the server believes of its size is about another moment."""
 PATIENCE = {"lock_timeout": "500ms"}
 """A look that waits for somebody keeps every other look waiting."""
@@ -101,5 +107,6 @@ class PostgresPeer:
 
     async def close(self) -> None:
         """Finish what has begun and close the connections."""
+        await self.source.close()
         for session in self._sessions.values():
             await session.close()

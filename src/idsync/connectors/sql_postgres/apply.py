@@ -7,11 +7,11 @@ import asyncpg
 
 from idsync.connectors.sql_postgres.capture import Catalog
 from idsync.connectors.sql_postgres.database import Connection
-from idsync.connectors.sql_postgres.plan import Planner
 from idsync.connectors.sql_postgres.rows import equals, is_storable, text_of
 from idsync.connectors.sql_postgres.schema import named
 from idsync.connectors.tables.mapping import SqlValue
 from idsync.connectors.tables.plan import Change, Refusal, Verb, effect_of, refused
+from idsync.connectors.tables.planner import Planner
 from idsync.connectors.tables.rows import id_of
 from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import literal, quoted

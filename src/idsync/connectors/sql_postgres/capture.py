@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from idsync import crash
-from idsync.connectors.sql_postgres.database import Connection, schema_of, statement
+from idsync.connectors.sql_postgres.database import Connection, schema_of, statement, transaction
 from idsync.connectors.sql_postgres.mark import START, Mark, mark_of
 from idsync.connectors.sql_postgres.schema import find_tables, named
 from idsync.connectors.sql_postgres.triggers import body_of, functions_of, triggers_of
@@ -227,7 +227,7 @@ async def start_over(connection: Connection, catalog: Catalog) -> None:
         CaptureMissing: there is no capture to begin anew.
     """
     tables = (await catalog.look(connection)).tables
-    async with connection.transaction():
+    async with transaction(connection):
         await connection.execute("SET LOCAL statement_timeout = 0")
         update = f"UPDATE {catalog.schema}.capture SET generation = $1, is_trimmed = false"  # noqa: S608  # our schema
         await connection.execute(update, _new_generation())
@@ -271,7 +271,7 @@ async def _try_again(
     """
     for number in range(1, LOCK_TRIES_MAX + 1):
         try:
-            async with connection.transaction():
+            async with transaction(connection):
                 await connection.execute(f"SET LOCAL lock_timeout = {round(LOCK_S * 1000)}")
                 await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1::text))", catalog.schema)
                 await work(connection, catalog)
@@ -301,7 +301,7 @@ async def _ring_all(connection: Connection, catalog: Catalog) -> None:
 async def _ring_some(connection: Connection, catalog: Catalog, table: Table | None, kind: str) -> bool:
     """Ring for the next rows of a table; say whether there are more."""
     rings = f"{catalog.schema}.rings"
-    async with connection.transaction():
+    async with transaction(connection):
         after = await connection.fetchrow(f"SELECT after FROM {rings} WHERE kind = $1 FOR UPDATE", kind)  # noqa: S608  # ours
         if after is None:
             return False

@@ -28,6 +28,8 @@ IDLE_POLL_S: Final = 0.25
 """Seconds between two looks for changes where nothing has moved for a while: whoever writes then wakes us."""
 ACTIVE_S: Final = 1.0
 SCHEMA_CHARS_MAX: Final = 63
+SILENCES: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What ends a statement that was not answered."""
 
 statement: Final = partial(statement_of, __package__)
 """Reads one of our statements."""
@@ -59,6 +61,22 @@ def schema_of(peer: PeerName) -> str:
     if len(name) > SCHEMA_CHARS_MAX:
         raise PeerError(f"{peer}: its name is too long to be captured in PostgreSQL; at most 56 characters fit")
     return name
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Do all of it or nothing; without an answer the connection is given up: ROLLBACK would wait for one, too."""
+    begun = connection.transaction(isolation="read_committed")
+    await begun.start()
+    try:
+        yield
+    except (asyncio.CancelledError, *SILENCES):
+        connection.terminate()
+        raise
+    except BaseException:
+        await begun.rollback()
+        raise
+    await begun.commit()
 
 
 class Session:
@@ -97,7 +115,7 @@ class Session:
             except asyncpg.PostgresError as error:
                 self._end_unless_idle()
                 raise PeerError(f"{self._peer}: {reason_of(error)}") from error
-            except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            except SILENCES as error:
                 self._end()
                 raise PeerError(f"{self._peer}: {reason_of(error)}") from error
             except BaseException:
@@ -110,13 +128,7 @@ class Session:
             if self._connection is not None:
                 try:
                     await self._connection.close(timeout=CONNECT_S)
-                except (
-                    asyncpg.PostgresError,
-                    asyncpg.InterfaceError,
-                    asyncpg.InternalClientError,
-                    OSError,
-                    TimeoutError,
-                ):
+                except (asyncpg.PostgresError, *SILENCES):
                     self._connection.terminate()
                 self._connection = None
 

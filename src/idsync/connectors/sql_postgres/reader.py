@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from idsync.connectors.sql_postgres.capture import Catalog, View
-from idsync.connectors.sql_postgres.database import Connection, Session, Watch, statement
+from idsync.connectors.sql_postgres.database import Connection, Session, Watch, statement, transaction
 from idsync.connectors.sql_postgres.rows import equals, json_of, may_hold, read_row
 from idsync.connectors.sql_postgres.schema import named
 from idsync.connectors.tables.captured import image_of
@@ -20,6 +20,7 @@ from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import quoted
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
+from idsync.model.event import Version
 from idsync.model.values import ExternalId
 from idsync.ports import Clock
 
@@ -48,7 +49,7 @@ class PostgresReader:
         async with self._session.use() as connection:
             view = await self._catalog.look(connection)
             table = view.table(kind)
-            async with connection.transaction():
+            async with transaction(connection):
                 found = await find_by(connection, table, table.key, external_id, "FOR SHARE")
                 number = await draw_number(connection, self._catalog) if found else 0
         if len(found) > 1:
@@ -70,6 +71,19 @@ class PostgresReader:
             for image in images:
                 yield image
 
+    async def place(self) -> Version:
+        """Say where the outbox ends now: a number that whoever has committed cannot have drawn after us.
+
+        Raises:
+            CaptureMissing: there is none.
+            PeerError: the database cannot be read now.
+        """
+        async with self._session.use() as connection:
+            view = await self._catalog.look(connection)
+            number = await draw_number(connection, self._catalog)
+        self._watch.ring()
+        return view.capture.version(number)
+
     async def _page(
         self, connection: Connection, view: View, table: Table, after: str | None
     ) -> tuple[Sequence[Image], str | None, bool]:
@@ -80,7 +94,7 @@ class PostgresReader:
             table=named(table),
             after="" if after is None else f"AND r.{key} > $2::text::{table.types[table.key]}",
         )
-        async with connection.transaction():
+        async with transaction(connection):
             rows = await connection.fetch(sql, PAGE_ROWS, *([] if after is None else [after]))
             number = await draw_number(connection, self._catalog)
         now = self._clock.now()

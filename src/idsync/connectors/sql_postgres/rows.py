@@ -1,13 +1,13 @@
 """How a row leaves PostgreSQL as JSON and how values go back: always as text, cast to the column's own type."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from idsync.connectors.tables.mapping import Encoding, SqlValue
-from idsync.connectors.tables.rows import TEXT_BYTES_MAX, UNREADABLE, Row
+from idsync.connectors.tables.rows import TEXT_BYTES_MAX, Row
 from idsync.connectors.tables.text import literal, quoted
 
 INTEGERS: Final = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
@@ -19,6 +19,9 @@ _SMALL: Final = frozenset({"boolean", "numeric", "real", "double precision", "uu
 _OBJECT_PAIRS_MAX: Final = 40
 """A function of PostgreSQL takes at most 100 arguments."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+read_row: Final[Callable[[bytes | str], Row]] = msgspec.json.Decoder(dict[str, object]).decode
+"""Reads a row's JSON, or raises ValueError (msgspec's own errors are such)."""
 
 
 def form_of(base: str) -> Encoding | None:
@@ -54,16 +57,6 @@ def _value_of(column: str, base: str) -> str:
     value = column if is_kept else f"{column}::text"
     size = f"octet_length({column}::text)"
     return f"CASE WHEN {size} > {TEXT_BYTES_MAX} THEN '{{}}'::jsonb ELSE to_jsonb({value}) END"
-
-
-def read_row(raw: bytes | str) -> Row:
-    """Read a row's JSON.
-
-    Raises:
-        ValueError: it is no JSON object; msgspec's own errors are ValueErrors.
-    """
-    row = msgspec.json.decode(raw, type=dict[str, object])
-    return {name: UNREADABLE if value == {} else value for name, value in row.items()}
 
 
 def text_of(value: SqlValue) -> str | None:

@@ -1,6 +1,7 @@
 """The outgoing half: the outbox that the triggers write, read as the difference of two snapshots (see `mark`)."""
 
-from typing import Final
+import asyncio
+from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -16,10 +17,46 @@ from idsync.connectors.tables.outbox import BATCH_BYTES_MAX, Draft, OutboxRow
 from idsync.model.plan import Position
 from idsync.ports import Clock, Rewound, SourceBatch
 
+LOOK_EVERY_S: Final = 1.0
+"""How long a look at the capture is good for, while the pages of one difference are read."""
 TRIM_ROWS: Final = 2_000
 """Rows that one transaction deletes."""
 TRIM_ALL_EVERY: Final = 50
 """Trims after which one begins at the very first row: late transactions leave rows behind where others were deleted."""
+
+
+class Page(NamedTuple):
+    """Some rows of a difference, in order."""
+
+    mark: Mark
+    """What they follow."""
+    edge: Edge
+    """Where the difference ends."""
+    view: View
+    looked_at: float
+    """When the view was taken and the server compared with the position, on the monotonic clock."""
+    connection: Connection
+    """On which."""
+    rows: list[OutboxRow]
+    has_more: bool
+    """Whether the difference has."""
+
+    @property
+    def reached(self) -> Mark:
+        """Where reading stands after them."""
+        row = self.rows[-1].seq if self.rows else self.mark.row
+        if self.has_more:
+            return msgspec.structs.replace(self.mark, row=row, next=self.edge, inside=row)
+        return Mark(self.mark.cluster, row, self.edge)
+
+
+class Ahead(NamedTuple):
+    """The next page of a difference, on its way before anybody asks for it."""
+
+    after: Position
+    limit: int
+    page: "asyncio.Task[Page | None]"
+    """None: the connection was lost meanwhile, and the server may be another one now."""
 
 
 class PostgresSource:
@@ -33,6 +70,7 @@ class PostgresSource:
         self._clock = clock
         self._trims = 0
         self._trimmed = 0
+        self._ahead: Ahead | None = None
 
     async def read(self, after: Position | None, limit: int) -> SourceBatch | Rewound:
         """Read rows after a position: at most `limit`, and at most 8 MiB of them.
@@ -45,33 +83,20 @@ class PostgresSource:
             CaptureMissing: the triggers are not what they should be; `install` repairs that.
             PeerError: the database cannot be read now.
         """
-        async with self._session.use() as connection:
-            view = await self._catalog.look(connection)
-            mark = mark_of(after) if after is not None else None
-            sql = self._catalog.sql("read_state")
-            state = await connection.fetchrow(sql, mark.row if mark is not None else 0)
-            if state is None:
-                raise RuntimeError("a statement without a table gave no row")
-            found = _what_differs(view, state, after, mark)
-            if found is not None:
-                return Rewound(found)
-            mark = mark or Mark(state["cluster"], 0, START)
-            edge = mark.next or _edge_of(state, view.last)
-            rows, has_more = await self._read_rows(connection, mark, edge, limit)
-            if any(row.op == "broken" for row in rows):
-                raise self._catalog.missing(CaptureState.OUTDATED, capture.BROKEN)
-            reached = _reached(mark, edge, rows, has_more=has_more)
-            if mark.next is None:
-                if not rows and after is not None and edge.last == mark.seen.last:
-                    return SourceBatch(position=after)
-                await connection.execute(self._catalog.sql("make_durable"), state["written"])
-        draft = Draft(view.capture, view.tables, self._clock.now(), read_row)
-        for row in rows:
+        page = await self._take_ahead(after, limit) or await self._look_and_read(after, limit)
+        if not isinstance(page, Page):
+            return page
+        if "broken" in {row.op for row in page.rows}:
+            raise self._catalog.missing(CaptureState.OUTDATED, capture.BROKEN)
+        nonce = page.rows[-1].nonce if page.rows else after.nonce if after is not None else ""
+        position = page.reached.position(page.view.capture.generation, nonce)
+        if page.has_more:
+            await self._go_ahead(page, position, limit)
+        draft = Draft(page.view.capture, page.view.tables, self._clock.now(), read_row)
+        for row in page.rows:
             draft.add(row)
-        nonce = rows[-1].nonce if rows else after.nonce if after is not None else ""
         # What came while a long difference was read in pages is part of the next one.
-        may_have_more = has_more or mark.next is not None
-        return draft.batch(reached.position(view.capture.generation, nonce), has_more=may_have_more)
+        return draft.batch(position, has_more=page.has_more or page.mark.next is not None)
 
     async def wait(self, timeout_s: float) -> None:
         """Return when anything was committed in the database since the last return, at the latest after `timeout_s`."""
@@ -89,27 +114,77 @@ class PostgresSource:
 
     async def start_over(self) -> None:
         """Begin a new generation and ring for every row there is; safe to call twice."""
+        await self.close()
         async with self._session.use() as connection:
             await capture.start_over(connection, self._catalog)
         self._trims = 0
 
-    async def _read_rows(
-        self, connection: Connection, mark: Mark, edge: Edge, limit: int
-    ) -> tuple[list[OutboxRow], bool]:
-        seen = mark.seen
-        found = await connection.fetch(
+    async def close(self) -> None:
+        """Let go of the page that is on its way; the session is the caller's."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await asyncio.gather(ahead.page, return_exceptions=True)
+
+    async def _look_and_read(self, after: Position | None, limit: int) -> Page | SourceBatch | Rewound:
+        """Make sure that the outbox is the one we know, and read on; a batch is one that leads nowhere."""
+        mark = mark_of(after) if after is not None else None
+        async with self._session.use() as connection:
+            looked_at = self._clock.monotonic()
+            view = await self._catalog.look(connection)
+            sql = self._catalog.sql("read_state")
+            state = await connection.fetchrow(sql, mark.row if mark is not None else 0)
+            if state is None:
+                raise RuntimeError("a statement without a table gave no row")
+            found = _what_differs(view, state, after, mark)
+            if found is not None:
+                return Rewound(found)
+            mark = mark or Mark(state["cluster"], 0, START)
+            edge = mark.next or _edge_of(state, view.last)
+            page = await self._read_page(Page(mark, edge, view, looked_at, connection, [], has_more=True), limit)
+            if mark.next is None:
+                if not page.rows and after is not None and edge.last == mark.seen.last:
+                    return SourceBatch(position=after)
+                await connection.execute(self._catalog.sql("make_durable"), state["written"])
+        return page
+
+    async def _read_page(self, page: Page, limit: int) -> Page:
+        """Read the rows that follow a mark within a difference."""
+        seen = page.mark.seen
+        found = await page.connection.fetch(
             self._catalog.sql("read_outbox"),
-            *(seen.snapshot, edge.snapshot, mark.inside, str(seen.end), seen.last, limit + 1, BATCH_BYTES_MAX),
+            *(seen.snapshot, page.edge.snapshot, page.mark.inside, str(seen.end), seen.last),
+            *(limit + 1, BATCH_BYTES_MAX),
         )
-        rows: list[OutboxRow] = []
-        size_bytes = 0
-        for one in found:
-            row = _row_of(one)
-            size_bytes += row.size_bytes
-            if len(rows) == limit or (rows and size_bytes > BATCH_BYTES_MAX):
-                return rows, True
-            rows.append(row)
-        return rows, False
+        rows = [OutboxRow(*row) for row in found]
+        is_cut = len(rows) > limit or sum(row.size_bytes for row in rows) > BATCH_BYTES_MAX
+        return page._replace(rows=rows[:-1] if is_cut and len(rows) > 1 else rows, has_more=is_cut)
+
+    async def _go_ahead(self, page: Page, position: Position, limit: int) -> None:
+        """Ask for the rows after a page: the server finds them while this one is taken in.
+
+        What was looked at need not be looked at again for a moment: no server is restored under an open connection.
+        """
+        if self._clock.monotonic() - page.looked_at > LOOK_EVERY_S:
+            return
+        following = page._replace(mark=page.reached, rows=[])
+
+        async def read() -> Page | None:
+            async with self._session.use() as connection:
+                return await self._read_page(following, limit) if connection is following.connection else None
+
+        self._ahead = Ahead(position, limit, asyncio.create_task(read()))
+        # Once to begin it, once for the loop to send it.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def _take_ahead(self, after: Position | None, limit: int) -> Page | None:
+        """Give the page that is on its way; None: there is none, or it is another one than what is asked for."""
+        ahead = self._ahead
+        if ahead is None or (ahead.after, ahead.limit) != (after, limit):
+            await self.close()
+            return None
+        self._ahead = None
+        return await ahead.page
 
     async def _trim(self, connection: Connection, mark: Mark) -> None:
         floor = self._trimmed if self._trims % TRIM_ALL_EVERY else 0
@@ -127,21 +202,6 @@ class PostgresSource:
                 floor_now = max((row["seq"] for row in deleted), default=floor_now)
                 self._trimmed = max(self._trimmed, floor_now)
                 has_more = len(deleted) == TRIM_ROWS
-
-
-def _row_of(one: asyncpg.Record) -> OutboxRow:
-    old, new, key = one["old"], one["new"], one["id"]
-    return OutboxRow(
-        seq=one["seq"],
-        nonce=one["nonce"],
-        at=one["at"],
-        kind=one["kind"],
-        op=one["op"],
-        id=key.encode() if key is not None else None,
-        old=old.encode() if old is not None else None,
-        new=new.encode() if new is not None else None,
-        origin=one["origin"],
-    )
 
 
 def _what_differs(view: View, state: asyncpg.Record, after: Position | None, mark: Mark | None) -> str | None:
@@ -166,11 +226,3 @@ def _what_differs(view: View, state: asyncpg.Record, after: Position | None, mar
 
 def _edge_of(state: asyncpg.Record, last: int) -> Edge:
     return Edge(state["snapshot"], last, end_of(state["snapshot"]) + state["begun_since"])
-
-
-def _reached(mark: Mark, edge: Edge, rows: list[OutboxRow], *, has_more: bool) -> Mark:
-    """Say where reading stands after these rows."""
-    row = rows[-1].seq if rows else mark.row
-    if has_more:
-        return msgspec.structs.replace(mark, row=row, next=edge, inside=row)
-    return Mark(mark.cluster, row, edge)

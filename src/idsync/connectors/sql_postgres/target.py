@@ -4,7 +4,7 @@ Each write has its whole effect or none. Two that swap a unique value are untang
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -13,23 +13,22 @@ import asyncpg
 from idsync import crash
 from idsync.connectors.sql_postgres.apply import Contended, Transaction, code_of, is_refusal
 from idsync.connectors.sql_postgres.capture import Catalog, View
-from idsync.connectors.sql_postgres.database import Connection, Session, Watch
-from idsync.connectors.sql_postgres.plan import Planner
+from idsync.connectors.sql_postgres.database import Connection, Session, Watch, transaction
+from idsync.connectors.sql_postgres.plan import PostgresGround
 from idsync.connectors.tables.captured import Pace
-from idsync.connectors.tables.plan import Change, new_id, refused
-from idsync.model.delivery import Effect, WriteResult
+from idsync.connectors.tables.plan import new_id, refused
+from idsync.connectors.tables.planner import Planner
+from idsync.connectors.tables.untangle import knots_of, later, untangle
+from idsync.model.delivery import WriteResult
 from idsync.model.values import ExternalId
 from idsync.ports import Clock, Write
 
 TRANSACTION_WRITES_MAX: Final = 50
 """Each has a savepoint of its own; more than 64 of them would slow every other transaction of the server."""
-KNOT_WRITES_MAX: Final = 16
-"""Writes that are untangled together; each that fails costs another try of the rest."""
 DEADLOCKS_MAX: Final = 3
 """How often a write that met a deadlock is begun anew before it is left for later."""
 BATCH_S: Final = 20.0
 """After this the rest of a batch is left for later: no request may be under way when its intent has expired."""
-LOCKED_RETRY_S: Final = 1.0
 
 
 class PostgresTarget:
@@ -73,14 +72,11 @@ class PostgresTarget:
         results: list[WriteResult] = []
         while len(results) < len(writes) and loop.time() < ends_at:
             results += await self._write_some(connection, view, writes[len(results) :][:TRANSACTION_WRITES_MAX])
-        results += [_later(write, "busy") for write in writes[len(results) :]]
-        knotted = [index for index, result in enumerate(results) if result.error == "unique"]
-        if len(writes) > 1:
-            for start in range(0, len(knotted), KNOT_WRITES_MAX):
-                members = knotted[start : start + KNOT_WRITES_MAX]
-                untangled = await self._untangle(connection, view, [writes[index] for index in members])
-                for index, result in zip(members, untangled, strict=False):
-                    results[index] = result
+        results += [later(write, "busy") for write in writes[len(results) :]]
+        for members in knots_of(results):
+            untangled = await self._untangle(connection, view, [writes[index] for index in members])
+            for index, result in zip(members, untangled, strict=False):
+                results[index] = result
         return results
 
     async def _write_some(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
@@ -102,7 +98,7 @@ class PostgresTarget:
                 return await self._write_some(connection, view, writes[: len(writes) // 2])
             if results:
                 return results
-        return [_later(writes[0], "locked")]
+        return [later(writes[0], "locked")]
 
     async def _fill(self, transaction: Transaction, writes: Sequence[Write], results: list[WriteResult]) -> None:
         loop = asyncio.get_running_loop()
@@ -112,7 +108,7 @@ class PostgresTarget:
                 results.append(await transaction.apply(writes[len(results)]))
             except Contended as error:
                 if not results and not error.is_deadlock:
-                    results.append(_later(writes[0], "locked"))
+                    results.append(later(writes[0], "locked"))
                 return
             crash.point("target.in_transaction")
 
@@ -131,52 +127,10 @@ class PostgresTarget:
     @asynccontextmanager
     async def _transaction(self, connection: Connection, view: View) -> AsyncIterator[Transaction]:
         """Write in one transaction. What the application defers to the commit is checked with each write instead."""
-        async with connection.transaction(isolation="read_committed"):
+        async with transaction(connection):
             await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            yield Transaction(connection, self._catalog, Planner(connection, self._catalog, view, self._clock.now()))
+            ground = PostgresGround(connection, self._catalog)
+            planner = Planner(ground, view.capture, view.tables, self._clock.now())
+            yield Transaction(connection, self._catalog, planner)
             crash.point("target.before_commit")
         crash.point("target.written")
-
-
-async def untangle(transaction: Transaction, writes: Sequence[Write]) -> list[WriteResult]:
-    """Carry out writes that stand in each other's way: all give up their unique values, then each takes its new one.
-
-    Those that fail even so are refused, and the others are tried without them.
-
-    Raises:
-        Contended: somebody else has one of the rows; the transaction is to be undone.
-    """
-    results: dict[int, WriteResult] = {}
-    open_changes: dict[int, Change] = {}
-    for index, write in enumerate(writes):
-        planned = await transaction.plan(write)
-        if isinstance(planned, Change):
-            open_changes[index] = planned
-        else:
-            results[index] = planned
-    while open_changes:
-        done = await _carry_out_together(transaction, open_changes)
-        failed = {index: result for index, result in done.items() if result.effect is Effect.REFUSED}
-        results |= done
-        open_changes = {index: change for index, change in open_changes.items() if failed and index not in failed}
-    return [results[index] for index in range(len(writes))]
-
-
-async def _carry_out_together(transaction: Transaction, changes: Mapping[int, Change]) -> dict[int, WriteResult]:
-    """Carry out all or nothing: where one is refused, the savepoint is undone."""
-    await transaction.begin("knot")
-    results: dict[int, WriteResult] = {}
-    for index, change in changes.items():
-        if len(changes) > 1 and not await transaction.vacate(change):
-            results[index] = refused(change.write, "unique")
-    if not results:
-        results = {index: await transaction.carry_out(change) for index, change in changes.items()}
-    if any(result.effect is Effect.REFUSED for result in results.values()):
-        await transaction.undo("knot")
-    else:
-        await transaction.keep("knot")
-    return results
-
-
-def _later(write: Write, why: str) -> WriteResult:
-    return WriteResult(entity=write.entity, effect=Effect.UNAVAILABLE, error=why, retry_after_s=LOCKED_RETRY_S)

@@ -16,6 +16,7 @@ from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import quoted
 from idsync.errors import PeerError
 from idsync.model.delivery import Image
+from idsync.model.event import Version
 from idsync.model.values import ExternalId
 from idsync.ports import Clock
 
@@ -49,6 +50,19 @@ class SqliteReader:
             images, after, has_more = await self._database.run(partial(self._page, kind=kind, after=after))
             for image in images:
                 yield image
+
+    async def place(self) -> Version:
+        """Say where the outbox ends now.
+
+        Raises:
+            CaptureMissing: there is none.
+            PeerError: the database cannot be read now.
+        """
+        return await self._database.run(self._place)
+
+    def _place(self, connection: apsw.Connection) -> Version:
+        with read_transaction(connection):
+            return self._catalog.capture(connection).version(last_number(connection))
 
     def _read(self, connection: apsw.Connection, kind: str, external_id: ExternalId) -> Image | None:
         with read_transaction(connection):

@@ -34,7 +34,7 @@ def _value_of(column: str) -> str:
     )
 
 
-def read_row(raw: bytes) -> Row:
+def read_row(raw: bytes | str) -> Row:
     """Read a row's JSON. A text that is not UTF-8 keeps its odd bytes as lone surrogates, which have no canonical form.
 
     Raises:

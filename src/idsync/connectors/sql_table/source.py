@@ -1,7 +1,6 @@
 """The outgoing half: the outbox that the triggers write, read in commit order and without gaps."""
 
 import apsw
-import msgspec
 
 from idsync import crash
 from idsync.connectors.sql_table import capture
@@ -82,7 +81,7 @@ def _read_rows(connection: apsw.Connection, after: int, limit: int) -> tuple[lis
     rows: list[OutboxRow] = []
     size_bytes = 0
     for values in connection.execute(statement("read_outbox"), (after, limit + 1)):
-        row = msgspec.convert(values, OutboxRow)
+        row = OutboxRow(*values)
         size_bytes += row.size_bytes
         if len(rows) == limit or (rows and size_bytes > BATCH_BYTES_MAX):
             return rows, True

@@ -1,8 +1,9 @@
 """A row and its canonical fields: what its columns say, and how values go back into them. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -10,16 +11,21 @@ import msgspec
 from idsync.connectors.tables.mapping import Encoding, SqlValue
 from idsync.connectors.tables.shape import Column, Table
 from idsync.model.values import ExternalId, Instant, Kind, Value, instant_text, parse_instant
-from idsync.policy.canonical import Unfit, canonical_value
+from idsync.policy.canonical import Former, Unfit, canonical_value, former_of
 
 TEXT_BYTES_MAX: Final = 4_194_304
 """A longer text is not synchronised: a trigger must not make the application's own statement too big."""
-UNREADABLE: Final = Unfit("", f"it is binary, infinite, or longer than {TEXT_BYTES_MAX} bytes")
-"""Stands in a row for a value that does not leave the database."""
+UNREADABLE: Final[Mapping[str, object]] = MappingProxyType({})
+"""Stands in a row for a value that does not leave the database: an empty object, which is a value of no field."""
+WHY_UNREADABLE: Final = f"it is binary, infinite, or longer than {TEXT_BYTES_MAX} bytes"
 
 Row = dict[str, object]
 """Column → value."""
 
+FieldsOf = Callable[[Row], tuple[dict[str, Value], tuple[Unfit, ...]]]
+"""As `fields_of`, for the rows of one table."""
+
+_form_id: Final = former_of(Kind.USER, "id")
 _ESCAPED: Final = re.compile(r'["\\]')
 _BACKSLASH: Final = r"\\\g<0>"
 
@@ -34,33 +40,46 @@ class Found(msgspec.Struct, frozen=True):
 
 def fields_of(table: Table, row: Row) -> tuple[dict[str, Value], tuple[Unfit, ...]]:
     """Bring a row to canonical fields, the unfit ones apart; a column that the row lacks is not spoken of."""
-    fields: dict[str, Value] = {}
-    unfit: list[Unfit] = []
-    for column in table.columns:
-        if column.name not in row:
-            continue
-        value = _decode(table.kind, column, row[column.name])
-        if isinstance(value, Unfit):
-            unfit.append(value)
-        else:
-            fields[column.field] = value
-    return fields, tuple(unfit)
+    return fields_reader(table)(row)
 
 
-def _decode(kind: str, column: Column, raw: object) -> Value | Unfit:
-    if isinstance(raw, Unfit):
-        return Unfit(column.field, raw.why)
+def fields_reader(table: Table) -> FieldsOf:
+    """Decide once how the rows of a table are brought to canonical fields."""
+    plan = tuple((one.name, one.field, _former_of(table.kind, one)) for one in table.columns)
+
+    def read(row: Row) -> tuple[dict[str, Value], tuple[Unfit, ...]]:
+        fields: dict[str, Value] = {}
+        unfit: tuple[Unfit, ...] = ()
+        for name, field, form in plan:
+            if name not in row:
+                continue
+            value = form(row[name])
+            if type(value) is Unfit:  # `isinstance` of a Struct costs as much as all the rest
+                unfit += (Unfit(field, WHY_UNREADABLE) if row[name] == UNREADABLE else value,)
+            else:
+                fields[field] = value
+        return fields, unfit
+
+    return read
+
+
+def _former_of(kind: str, column: Column) -> Former:
     if column.encoding is not Encoding.INVERSE_FLAG:
-        return canonical_value(kind, column.field, raw)
-    flag = canonical_value(kind, "active", raw)
-    return Unfit(column.field, flag.why) if isinstance(flag, Unfit) else flag is False
+        return former_of(kind, column.field)
+    form = former_of(kind, "active")
+
+    def former(raw: object) -> Value | Unfit:
+        flag = form(raw)
+        return Unfit(column.field, flag.why) if isinstance(flag, Unfit) else flag is False
+
+    return former
 
 
 def id_of(value: object) -> ExternalId | None:
     """Write a key or a link as an external id; None: it is neither text nor an integer."""
-    text = canonical_value(
-        Kind.USER, "id", value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
-    )
+    if isinstance(value, str) and value.isascii():
+        return ExternalId(value)
+    text = _form_id(value.decode(errors="surrogateescape") if isinstance(value, bytes) else value)
     return ExternalId(text) if isinstance(text, str) else None
 
 

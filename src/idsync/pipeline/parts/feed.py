@@ -117,30 +117,36 @@ class Feed:
         return self.size < self._memory_max and any(not lane.is_caught_up for lane in self._lanes.values())
 
     async def fetch(self) -> list[Delivery]:
-        """Read the lanes that are behind, of the oldest generation that is not empty."""
+        """Read the lanes that are behind; take what the oldest generation that is not empty has."""
         behind = self._behind()
         if not behind:
             return []
         for lane in behind:
             lane.has_missed = False
         page = await self._store.read([LaneCursor(lane.id, lane.after) for lane in behind], self._page_max)
-        for delivery in page.deliveries:
+        oldest = min((self._lanes[one.lane].generation for one in page.deliveries), default=behind[-1].generation)
+        taken = [one for one in page.deliveries if self._lanes[one.lane].generation == oldest]
+        for delivery in taken:
             self._lanes[delivery.lane].take(delivery)
-        self.size += len(page.deliveries)
+        self.size += len(taken)
         for lane in behind:
-            lane.is_caught_up = lane.id not in page.more and not lane.has_missed
-        return list(page.deliveries)
+            lane.is_caught_up = lane.generation <= oldest and lane.id not in page.more and not lane.has_missed
+        return taken
 
     def _behind(self) -> list[_Lane]:
-        """Lanes to read: a newer generation waits until the older one is empty, or one key could be in two lanes."""
+        """Lanes to read. A newer generation waits until the older one is empty, or one key could be in two lanes.
+
+        It is seen to be empty in the very read that finds the newer: between two reads both may have got some.
+        """
+        together: list[_Lane] = []
         for generation in sorted({lane.generation for lane in self._lanes.values()}):
             members = [lane for lane in self._lanes.values() if lane.generation == generation]
-            behind = [lane for lane in members if not lane.is_caught_up]
-            if behind:
-                return behind
+            together += members
             if any(lane.order for lane in members):
-                return []
-        return []
+                break
+        if len({lane.generation for lane in together}) > 1:
+            return together if any(not lane.is_caught_up for lane in together) else []
+        return [lane for lane in together if not lane.is_caught_up]
 
     def settle(self, lane: int, delivery: int) -> None:
         """Mark one delivery as needing nothing more from its lane: settled, or parked by itself."""

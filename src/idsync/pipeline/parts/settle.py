@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from idsync import crash
 from idsync.errors import StoreFenced
 from idsync.model.delivery import Attempt, Parked, Place
@@ -160,22 +162,23 @@ class Settler:
         """Write what was collected, now; one flush at a time, whoever asks.
 
         Raises:
-            StoreError: it was not written; the same pages are tried first by the next flush.
+            StoreError: it was not written, or the answer was lost; the next flush writes the same pages first, once.
         """
         async with self._turn:
+            is_repeated = self._unwritten is not None
             if self._unwritten is None:
                 self._unwritten = self._collect()
             if self._unwritten is None:
                 return
-            await self._write(*self._unwritten)
+            await self._write(*self._unwritten, is_repeated=is_repeated)
             self._unwritten = None
         for book in list(self._books):
             book.on_flushed()
 
-    async def _write(self, pages: list[_Page], commands: list[int]) -> None:
+    async def _write(self, pages: list[_Page], commands: list[int], *, is_repeated: bool) -> None:
         """Write some pages; without those whose lanes are somebody else's by now."""
         while pages or commands:
-            plan = self._plan(pages, commands)
+            plan = msgspec.structs.replace(self._plan(pages, commands), is_repeated=is_repeated)
             crash.point("park.before_commit" if plan.parked else "settle.before_commit")
             match await self._store.commit(plan):
                 case Committed():

@@ -70,9 +70,10 @@ class Changes:
         return frozenset() if plan.read is None else _moved(plan.read.emails, found, self.email_looks)
 
     def names(self, plan: Plan) -> list[str]:
-        """Name every claim of the plan: ids, e-mails, and the subjects of deliveries that no entity's row orders."""
+        """Name every claim of the plan: new entities, ids, e-mails; subjects that no entity's row orders."""
         written = {f"{one.entity.kind}/{one.entity.id}" for one in plan.entities}
         return [
+            *(f"entity\x01{one.entity.id}" for one in plan.entities if one.expected_rev is None),
             *("\x01".join(("link", *key)) for key in self.link_locks),
             *("\x01".join(("email", *key)) for key in self.email_locks),
             *{f"subject\x01{one.subject}": None for one in plan.deliveries if one.subject not in written},

@@ -5,13 +5,14 @@ after the lock that keeps its answer, in a statement of its own, so it sees what
 The ids of deliveries are drawn last: of two writers of one identity the one that commits first draws first.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from idsync import crash
 from idsync.errors import DataRefused, StoreError
+from idsync.model.delivery import Attempt
 from idsync.model.plan import CommitResult, Committed, EmailKey, Fenced, InboxKey, InboxRow, LinkKey, Plan, Redo
 from idsync.model.values import EntityId, ExternalId, PeerName
 from idsync.stores.common import rows
@@ -20,6 +21,7 @@ from idsync.stores.common.seal import EntityKeys, make_key
 from idsync.stores.common.sense import check_sense, email_of, entities_named, expected_revs, given_up
 from idsync.stores.postgres.claims import Changes
 from idsync.stores.postgres.db import REPEATED, Db, columns_of
+from idsync.stores.postgres.lanes import LaneMap
 
 TRIES_MAX: Final = 8
 """How often a transaction that met another writer is tried; both have then seen each other at least once."""
@@ -39,25 +41,25 @@ class Written(msgspec.Struct, frozen=True):
     sent: tuple[tuple[int, InboxRow], ...] = ()
 
 
-async def commit(db: Db, plan: Plan, lanes: Collection[int]) -> Written:
+async def commit(db: Db, plan: Plan, lanes: LaneMap) -> Written:
     """Write a plan, or say why not.
 
     Args:
         db: a connection without a transaction.
         plan: what to write.
-        lanes: every lane there is.
+        lanes: every lane that is known.
 
     Raises:
         DataRefused: the plan contradicts itself or the store; nothing of it was written.
     """
     check_sense(plan)
     changes = Changes(plan)
-    if unknown := {one.lane for one in plan.deliveries} - set(lanes):
+    if unknown := {one.lane for one in plan.deliveries} - lanes.targets.keys():
         raise DataRefused(f"a delivery is for the lane {min(unknown)}, which was never opened")
     for _ in range(TRIES_MAX):
         try:
             async with db.transaction():
-                written = await _write(db, plan, changes)
+                written = await _write(db, plan, changes, lanes)
                 crash.point("store.in_transaction")
         except _Abandoned as abandoned:
             return Written(abandoned.result)
@@ -68,7 +70,7 @@ async def commit(db: Db, plan: Plan, lanes: Collection[int]) -> Written:
     raise StoreError(f"a plan of {len(plan.inbox)} events met other writers {TRIES_MAX} times; try again")
 
 
-async def _write(db: Db, plan: Plan, changes: Changes) -> Written:
+async def _write(db: Db, plan: Plan, changes: Changes, lanes: LaneMap) -> Written:
     await _check_fences(db, plan)
     names = changes.names(plan)
     seqs: list[int] = []
@@ -80,7 +82,7 @@ async def _write(db: Db, plan: Plan, changes: Changes) -> Written:
     released = await _write_waits(db, plan, seqs)
     await _write_sources(db, plan)
     await _write_results(db, plan, keys)
-    ids = await _write_deliveries(db, plan, seqs)
+    ids = await _write_deliveries(db, plan, seqs, lanes)
     sent = [(seq, row) for seq, row in zip(seqs, plan.inbox, strict=True) if row.event_id is not None]
     sent += [(one.seq, one.row) for one in plan.settles if one.row.event_id is not None]
     known = tuple((seq, row) for seq, row in sent if row.entity is None or keys.get(row.entity) is not None)
@@ -89,7 +91,12 @@ async def _write(db: Db, plan: Plan, changes: Changes) -> Written:
 
 async def _check_fences(db: Db, plan: Plan) -> None:
     if plan.fences:
-        epochs = await db.read_pairs("lock_leases", list(plan.fences))
+        names, epochs = list(plan.fences), dict[str, int]()
+        if plan.is_repeated:
+            # Its own earlier commit may still be under way.
+            epochs = await db.read_pairs("lock_leases_alone", names)
+        else:
+            epochs = await db.read_pairs("lock_leases", names)
         if lost := frozenset(name for name, epoch in plan.fences.items() if epochs.get(name) != epoch):
             raise _Abandoned(Fenced(lost))
 
@@ -171,10 +178,10 @@ async def _write_inbox(db: Db, plan: Plan, seqs: list[int], keys: EntityKeys) ->
 
 
 async def _write_entities(db: Db, plan: Plan, changes: Changes, keys: EntityKeys) -> None:
-    docs = [(one.entity, rows.encode(one.entity).decode(), one.expected_rev is None) for one in plan.entities]
-    written = [((one.id, one.kind, one.rev, keys[one.id], doc), is_new) for one, doc, is_new in docs]
-    await db.write_many("insert_entities", [row for row, is_new in written if is_new])
-    await db.write_many("update_entities", [row for row, is_new in written if not is_new])
+    docs = [(one.entity, one.expected_rev, rows.encode(one.entity).decode()) for one in plan.entities]
+    new = [(one.id, one.kind, one.rev, keys[one.id], doc) for one, old, doc in docs if old is None]
+    await db.write_many("insert_entities", new)
+    await db.write_many("update_entities", [(one.id, old, one.rev, doc) for one, old, doc in docs if old is not None])
     await db.write_many("insert_links", [(*key, one) for key, one in changes.new_links])
     moved = dict(changes.emails)
     if changes.unknown:
@@ -223,7 +230,8 @@ async def _write_sources(db: Db, plan: Plan) -> None:
 
 async def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
     """Write what the deliver side settles: attempts, positions, parked rows, commands."""
-    await db.write_many("insert_attempts", [rows.attempt_columns(one, keys) for one in plan.attempts])
+    tries = plan.attempts if not plan.is_repeated else await _not_written(db, plan.attempts)
+    await db.write_many("insert_attempts", [rows.attempt_columns(one, keys) for one in tries])
     progress = [(lane, tick, id_) for lane, (tick, id_) in plan.progress.items()]
     if await db.write_many("insert_progress", progress) != len(progress):
         raise DataRefused(f"a position is for a lane that was never opened; the plan names {sorted(plan.progress)}")
@@ -235,10 +243,29 @@ async def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
         await db.write("delete_commands", sorted(plan.commands_done))
 
 
-async def _write_deliveries(db: Db, plan: Plan, seqs: list[int]) -> tuple[int, ...]:
-    queued = [
-        (one.lane, one.subject, one.version, one.seq if one.row is None else seqs[one.row]) for one in plan.deliveries
-    ]
-    if not queued:
-        return ()
-    return tuple(id_ for (id_,) in await db.read("insert_deliveries", *columns_of(queued), plan.at))
+async def _not_written(db: Db, tries: Sequence[Attempt]) -> list[Attempt]:
+    """Leave out the tries that are there already."""
+    there = {
+        (delivery, number, at)
+        for event in {one.event for one in tries}
+        for delivery, _, _, _, number, at, *_ in await db.read("attempts", event)
+    }
+    return [one for one in tries if (one.delivery, one.number, one.at) not in there]
+
+
+async def _write_deliveries(db: Db, plan: Plan, seqs: list[int], lanes: LaneMap) -> tuple[int, ...]:
+    """Queue deliveries in the newest lanes, whichever the plan was made with."""
+    while plan.deliveries:
+        queued = [
+            (
+                lanes.lane_now(one.lane, one.subject),
+                one.subject,
+                one.version,
+                one.seq if one.row is None else seqs[one.row],
+            )
+            for one in plan.deliveries
+        ]
+        if ids := await db.read("insert_deliveries", *columns_of(queued), plan.at, lanes.last):
+            return tuple(id_ for (id_,) in ids)
+        await lanes.learn(db)
+    return ()

@@ -120,8 +120,10 @@ REPEATED: Final = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,
+    asyncpg.InvalidCachedStatementError,
 )
-"""Faults of two writers who met: the same transaction, tried again, sees what the other one did."""
+"""Faults of two writers who met, or of one who met a changed schema: the same transaction, tried again, sees what was
+done."""
 
 DATA_FAULTS: Final = (
     asyncpg.DataError,
@@ -168,7 +170,7 @@ def _describe(place: str, fault: Exception) -> str:
         case asyncpg.InvalidCatalogNameError():
             advice = "create the database first"
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
-            advice = "its schema was changed; restore it from a backup"
+            advice = "its schema was changed: start the newest idsync, or restore it from a backup"
         case _:
             advice = "it is tried again"
     return f"the store {place} failed: {type(fault).__name__}; {advice}"

@@ -1,4 +1,4 @@
-"""What is read of events and entities. Each function is one statement, and so sees one moment."""
+"""What is read of events and entities. Each function is one statement, and so sees one moment; `recent` is two."""
 
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt, Verdict
@@ -89,5 +89,6 @@ async def timeline(db: Db, entity: EntityId, limit: int) -> list[InboxEntry]:
 
 
 async def recent(db: Db, after: int, limit: int) -> list[InboxEntry]:
-    """Read inbox rows after a sequence, oldest first."""
-    return [rows.inbox_entry(row) for row in await db.read("recent", after, limit)]
+    """Read inbox rows after a sequence, oldest first, up to the first that somebody may still add."""
+    ((horizon,),) = await db.read("horizon")
+    return [rows.inbox_entry(row) for row in await db.read("recent", after, limit, horizon)]

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from idsync.model.delivery import Attempt, Delivery, Parked, Place
-from idsync.model.destination import Destination, Lane, Level
+from idsync.model.destination import Destination, Lane, Level, lane_number
 from idsync.model.plan import Command, InboxRow, LaneCursor, LanePage
+from idsync.model.values import Subject
 from idsync.ports import DeliveryRecord, ParkedFilter
 from idsync.stores.common import rows
 from idsync.stores.common.lanes import LANE_COLUMN, cut_page, lanes_of, standings
@@ -49,25 +50,57 @@ class Bodies:
         return self._kept.get(seq)
 
 
-async def find_lanes(db: Db) -> dict[int, bool]:
-    """Read every lane there is, and whether it is a Target's."""
-    return await db.read_pairs("find_lanes")
+class LaneMap:
+    """Every lane that this process knows of: whose it is, and where its deliveries go by now."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._sets: dict[int, tuple[str, str]] = {}
+        self._newest: dict[tuple[str, str], tuple[int, list[int]]] = {}
+        self.targets: dict[int, bool] = {}
+        """Lane → whether it is a Target's."""
+        self.last = 0
+        """The highest lane that is known."""
+
+    async def learn(self, db: Db) -> None:
+        """Know the lanes that other processes have opened, too."""
+        for id_, destination, level, generation, _, is_target in await db.read("find_lanes"):
+            self._sets[id_], self.targets[id_] = (destination, level), is_target
+            self.last = max(self.last, id_)
+            known, members = self._newest.get((destination, level), (0, []))
+            if generation > known:
+                self._newest[destination, level] = generation, [id_]
+            elif generation == known and id_ not in members:
+                members.append(id_)
+
+    def lane_now(self, lane: int, subject: Subject) -> int:
+        """Give the lane itself, or the one that carries the subject in a newer generation."""
+        _, newest = self._newest[self._sets[lane]]
+        return lane if lane in newest else newest[lane_number(subject, len(newest))]
 
 
 async def open_lanes(db: Db, destinations: Sequence[Destination]) -> list[tuple[Lane, Place]]:
     """Make sure that every destination has its lanes; a changed number of lanes opens a new generation. Writes."""
-    async with db.transaction():
-        await db.connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK)
-        for destination in destinations:
-            found = await db.read_one("find_generation", destination.name, Level.LIVE)
-            generation, lanes = (0, 0) if found is None else found
-            if lanes != destination.lanes:
-                await db.write_many("insert_lanes", lanes_of(destination, generation + 1))
+    if any(destination.lanes for destination in destinations):
+        async with db.transaction():
+            await db.connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK)
+            for destination in destinations:
+                await _open_generation(db, destination)
     found_lanes = await db.read("open_lanes", [destination.name for destination in destinations])
     return [
         (Lane(id_, destination, generation, Level(level), number), (tick, last))
         for id_, destination, generation, level, number, tick, last in found_lanes
     ]
+
+
+async def _open_generation(db: Db, destination: Destination) -> None:
+    found = await db.read_one("find_generation", destination.name, Level.LIVE)
+    generation, lanes = (0, 0) if found is None else found
+    if destination.lanes not in {0, lanes}:
+        # Whoever queues into older lanes ends first, and whoever queues later finds the new ones: so an older lane that
+        # is empty stays empty.
+        await db.connection.execute("LOCK TABLE ONLY delivery IN SHARE ROW EXCLUSIVE MODE")
+        await db.write_many("insert_lanes", lanes_of(destination, generation + 1))
 
 
 async def read(db: Db, cursors: Sequence[LaneCursor], limit: int, targets: dict[int, bool], bodies: Bodies) -> LanePage:

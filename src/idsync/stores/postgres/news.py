@@ -11,17 +11,19 @@ from typing import Final
 
 import asyncpg
 
-from idsync.errors import StoreError
+from idsync.errors import StoreError, StoreVersion
+from idsync.stores.postgres import schema
 from idsync.stores.postgres.db import FAULTS, named_faults
-from idsync.stores.postgres.pool import CONNECT_S, SCHEMA, Connections, Use, connect
+from idsync.stores.postgres.pool import CONNECT_S, Connections, Use, connect
+from idsync.stores.postgres.schema import MIGRATED, SCHEMA
 
 PAUSE_S: Final = 0.05
 """The least time between two notices of one process."""
 POLL_MIN_S: Final = 0.05
 POLL_MAX_S: Final = 1.0
 """How soon to look by himself where nobody can tell: doubled while the connection cannot be had."""
-PROBE_S: Final = 30.0
-"""How long a silent connection is believed to work."""
+PROBE_S: Final = 10.0
+"""How long the connection is believed to work, and the schema to be as it was, where nobody says otherwise."""
 
 
 class News:
@@ -33,7 +35,7 @@ class News:
         self._name = secrets.token_hex(8)
         self._heard = asyncio.Event()
         self._listening: asyncpg.Connection[asyncpg.Record] | None = None
-        self._heard_at = 0.0
+        self._probed_at = 0.0
         self._poll_s = POLL_MIN_S
         self._told_at = 0.0
         self._telling: asyncio.Task[None] | None = None
@@ -53,7 +55,11 @@ class News:
             return  # they look by themselves
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when another process may have committed something, at the latest after `timeout_s` seconds."""
+        """Return when another process may have committed something, at the latest after `timeout_s` seconds.
+
+        Raises:
+            StoreVersion: the schema was changed beyond what this process knows.
+        """
         limit_s = timeout_s if await self._is_listening() else min(timeout_s, self._poll_s)
         try:
             async with asyncio.timeout(limit_s):
@@ -68,19 +74,22 @@ class News:
         if self._connections.is_closed:
             return False
         listening = self._listening
-        if listening is not None and not listening.is_closed() and time.monotonic() < self._heard_at + PROBE_S:
+        if listening is not None and not listening.is_closed() and time.monotonic() < self._probed_at + PROBE_S:
             return True
         try:
             with named_faults(self._connections.place):
                 if listening is None or listening.is_closed():
                     self._listening = listening = await self._listen()
                     self._heard.set()  # whatever was told meanwhile was told to nobody
-                await listening.execute("SELECT 1", timeout=CONNECT_S)
+                async with asyncio.timeout(CONNECT_S):
+                    await schema.check(listening, self._connections.place, self._connections.known)
+        except StoreVersion:
+            raise
         except StoreError:
             self._stop()
             self._poll_s = min(self._poll_s * 2, POLL_MAX_S)
             return False
-        self._heard_at = time.monotonic()
+        self._probed_at = time.monotonic()
         self._poll_s = POLL_MIN_S
         return True
 
@@ -90,7 +99,8 @@ class News:
         return connection
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        self._heard_at = time.monotonic()
+        if payload == MIGRATED:
+            self._probed_at = 0.0
         if payload != self._name:
             self._heard.set()
 

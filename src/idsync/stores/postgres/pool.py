@@ -1,4 +1,4 @@
-"""The connections: how many, how they are set, how long anything may take, and how a schema is brought up to date.
+"""The connections: how many, how they are set, and how long anything may take.
 
 A connection is held only while statements run, never while anything else is waited for.
 """
@@ -6,19 +6,18 @@ A connection is held only while statements run, never while anything else is wai
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Final, TypeAlias
 
 import asyncpg
 
-from idsync.errors import StoreBusy, StoreError, StoreVersion
+from idsync.errors import StoreBusy, StoreError
+from idsync.stores.postgres import schema
 from idsync.stores.postgres.db import FAULTS, SILENCES, Connection, Db, named_faults, read_texts
+from idsync.stores.postgres.schema import SCHEMA
 
-SCHEMA: Final = "idsync"
-"""All that is ours in the database."""
-POSTGRES_MIN: Final = 15
 CONNECT_S: Final = 5.0
 STATEMENT_S: Final = 10.0
 """How long the server works on one statement of ours."""
@@ -26,8 +25,6 @@ LOCK_S: Final = 5.0
 """How long it waits for another transaction."""
 IDLE_S: Final = 10.0
 """How long it lets a transaction of ours be idle: a process that hangs, or is gone, keeps no lock."""
-MIGRATION_S: Final = 600.0
-"""How long one step that brings the schema up to date may take."""
 COMMAND_S: Final = 15.0
 """How long we wait for its answer: a connection that is silent for longer is given up."""
 DOUBT_S: Final = 60.0
@@ -38,7 +35,7 @@ WAITING_MAX: Final = 1_024
 """Tasks that may wait for a connection of one kind."""
 STATEMENTS_MAX: Final = 256
 OPENING_LOCK: Final = 0x69647379
-"""`idsy`: the advisory lock of who opens the store or its lanes."""
+"""`idsy`: the advisory lock of who opens lanes."""
 
 SETTINGS: Final = {
     "application_name": "idsync",
@@ -80,10 +77,11 @@ POOL_MAX: Final = sum(SHARES.values())
 class Connections:
     """A pool, shared out between uses so that none of them starves another; one event loop."""
 
-    def __init__(self, url: str, pool: Pool) -> None:
-        """Take over an open pool."""
+    def __init__(self, url: str, pool: Pool, known: int) -> None:
+        """Take over an open pool; `known` is how many steps of the schema this process knows."""
         self.url = url
         self.place = place_of(url)
+        self.known = known
         self._pool = pool
         self._verbs = read_texts("sql")
         self._turns = {use: asyncio.Semaphore(share) for use, share in SHARES.items()}
@@ -145,23 +143,28 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
     return await asyncpg.connect(url, timeout=CONNECT_S, command_timeout=COMMAND_S, server_settings=SETTINGS)
 
 
-async def open_connections(url: str) -> Connections:
+async def open_connections(url: str, steps: Sequence[str] | None = None) -> Connections:
     """Connect, and bring the schema up to date.
+
+    Args:
+        url: the database.
+        steps: those of the schema; all that this version knows if None.
 
     Raises:
         StoreVersion: PostgreSQL is too old, or a newer idsync changed the schema in a way this one does not know.
         StoreError: the database cannot be used.
     """
     place = place_of(url)
+    steps = schema.read_steps() if steps is None else steps
     with named_faults(place):
         connection = await connect(url)
         try:
-            await prepare(connection, place, read_texts("migrations"))
+            await schema.prepare(connection, place, steps)
         finally:
             await connection.close(timeout=CONNECT_S)
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # a floor would be kept up in the background, and each failure of that told on standard error
             max_size=POOL_MAX,
             timeout=CONNECT_S,
             command_timeout=COMMAND_S,
@@ -170,60 +173,8 @@ async def open_connections(url: str) -> Connections:
             max_cached_statement_lifetime=0,
             reset=_leave_as_it_is,
         )
-    return Connections(url, pool)
+    return Connections(url, pool, len(steps))
 
 
 async def _leave_as_it_is(_: Connection) -> None:
     """Reset nothing: no verb of ours changes a session, and a round trip for each use costs a third of the rate."""
-
-
-async def prepare(connection: Connection, place: str, steps: dict[str, str]) -> None:
-    """Make the schema, or bring an older one up to date, in one transaction; one process at a time.
-
-    A step may run while older processes work: it only adds. What they must not meet any more is dropped by a later one,
-    whose second line, `-- oldest: N`, shuts out every process that knows less than N steps.
-
-    Raises:
-        StoreVersion: PostgreSQL is too old, or the schema too new.
-        StoreError: the database has no UTF-8.
-    """
-    version = connection.get_server_version().major
-    if version < POSTGRES_MIN:
-        raise StoreVersion(f"{place} is PostgreSQL {version}; use {POSTGRES_MIN} or newer")
-    if await connection.fetchval("SHOW server_encoding") != "UTF8":
-        raise StoreError(f"the database {place} is not in UTF-8; create one with ENCODING 'UTF8'")
-    async with connection.transaction():
-        await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING_LOCK, timeout=MIGRATION_S)
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_S:.0f}s'")
-        done, oldest = await _find_version(connection)
-        if oldest > len(steps):
-            raise StoreVersion(
-                f"{place} needs an idsync that knows schema {oldest}, this one knows {len(steps)}; start the newer one"
-            )
-        for number, (_, step) in enumerate(sorted(steps.items()), 1):
-            if number > done:
-                await connection.execute(step, timeout=MIGRATION_S)
-                await connection.execute(
-                    "INSERT INTO migration (number, oldest) VALUES ($1, $2)", number, _oldest_of(step)
-                )
-        await Db(connection, read_texts("sql")).write("adopt_ticks")
-
-
-async def _find_version(connection: Connection) -> tuple[int, int]:
-    """Give the number of the last step that was done, and how many steps a process must know."""
-    if await connection.fetchval("SELECT to_regclass('idsync.migration')") is None:
-        if await connection.fetchval("SELECT to_regnamespace('idsync')") is None:
-            await connection.execute("CREATE SCHEMA idsync")
-        await connection.execute(
-            "CREATE TABLE migration (number integer PRIMARY KEY, oldest integer NOT NULL, at timestamptz DEFAULT now())"
-        )
-    found = await connection.fetchrow("SELECT coalesce(max(number), 0), coalesce(max(oldest), 0) FROM migration")
-    return (0, 0) if found is None else (found[0], found[1])
-
-
-def _oldest_of(step: str) -> int:
-    found = re.match(r"--[^\n]*\n-- oldest: (\d+)\n", step)
-    if found is None:
-        raise ValueError('the second line of a migration is "-- oldest: N"')
-    return int(found[1])

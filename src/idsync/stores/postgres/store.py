@@ -29,18 +29,21 @@ from idsync.stores.postgres.news import News
 from idsync.stores.postgres.pool import Connections, Use, open_connections
 
 
-async def open_store(url: str, *, retention: Retention | None = None) -> "PostgresStore":
+async def open_store(
+    url: str, *, retention: Retention | None = None, steps: Sequence[str] | None = None
+) -> "PostgresStore":
     """Open the store in a database, whose schema `idsync` is made where there is none.
 
     Args:
         url: `postgresql://user:password@host:port/database`.
         retention: how long rows are kept; the defaults if None.
+        steps: those of the schema; all that this version knows if None.
 
     Raises:
         StoreVersion: PostgreSQL is too old, or a newer idsync changed the schema in a way this one does not know.
         StoreError: the database cannot be used.
     """
-    return PostgresStore(await open_connections(url), retention or Retention())
+    return PostgresStore(await open_connections(url, steps), retention or Retention())
 
 
 class PostgresStore:
@@ -52,7 +55,7 @@ class PostgresStore:
         self._retention = kept
         self._news = News(connections)
         self._bodies = lanes.Bodies()
-        self._lanes: dict[int, bool] = {}
+        self._lanes = lanes.LaneMap()
         self._commits: set[asyncio.Task[CommitResult]] = set()
 
     # --- Inbox
@@ -87,9 +90,8 @@ class PostgresStore:
         return result
 
     async def _learn_lanes(self, db: Db, wanted: set[int]) -> None:
-        """Know the lanes that other processes have opened, too."""
-        if not wanted <= self._lanes.keys():
-            self._lanes = await lanes.find_lanes(db)
+        if not wanted <= self._lanes.targets.keys():
+            await self._lanes.learn(db)
 
     async def due_waits(self, now: Instant, limit: int) -> Sequence[Waiting]:
         """Waiting arrivals whose time has come, oldest first."""
@@ -147,7 +149,7 @@ class PostgresStore:
         """Deliveries past the cursors that a tick has placed, at most `limit` for each lane, bodies decrypted."""
         async with self._connections.taken(Use.LINE) as db:
             await self._learn_lanes(db, {one.lane for one in cursors})
-            return await lanes.read(db, cursors, limit, self._lanes, self._bodies)
+            return await lanes.read(db, cursors, limit, self._lanes.targets, self._bodies)
 
     async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:
         """Parked rows that a filter names, in id order, bodies decrypted."""
@@ -217,7 +219,11 @@ class PostgresStore:
         return has_made
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when another process may have committed something, at the latest after `timeout_s` seconds."""
+        """Return when another process may have committed something, at the latest after `timeout_s` seconds.
+
+        Raises:
+            StoreVersion: a newer idsync changed the schema in a way this one does not know; this process must end.
+        """
         await self._news.wait(timeout_s)
 
     # --- Registry

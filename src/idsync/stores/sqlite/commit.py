@@ -4,7 +4,10 @@ Runs inside the writer's transaction (`BEGIN IMMEDIATE`), so nothing moves betwe
 come before all writes: a plan that is fenced or must be redone has written nothing.
 """
 
+from collections.abc import Sequence
+
 from idsync.errors import DataRefused
+from idsync.model.delivery import Attempt
 from idsync.model.plan import CommitResult, Committed, Fenced, InboxKey, LinkKey, Plan, Redo
 from idsync.model.values import EntityId, PeerName
 from idsync.stores.common import rows
@@ -175,7 +178,8 @@ def _write_sources(db: Db, plan: Plan) -> None:
 
 def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
     """Write what the deliver side settles: attempts, positions, parked rows, commands."""
-    db.write_many("insert_attempt", [rows.attempt_columns(one, keys) for one in plan.attempts])
+    tries = plan.attempts if not plan.is_repeated else _not_written(db, plan.attempts)
+    db.write_many("insert_attempt", [rows.attempt_columns(one, keys) for one in tries])
     places = [(lane, id_) for lane, (_, id_) in plan.progress.items()]
     if places and db.write("advance_lanes", to_json(places)) != len(plan.progress):
         raise DataRefused(f"a position is for a lane that was never opened; the plan names {sorted(plan.progress)}")
@@ -184,3 +188,13 @@ def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
         db.write("delete_parked", to_json(plan.unparked))
     if plan.commands_done:
         db.write("delete_commands", to_json(plan.commands_done))
+
+
+def _not_written(db: Db, tries: Sequence[Attempt]) -> list[Attempt]:
+    """Leave out the tries that are there already."""
+    there = {
+        (delivery, number, at)
+        for event in {one.event for one in tries}
+        for delivery, _, _, _, number, at, *_ in db.read("attempts", event)
+    }
+    return [one for one in tries if (one.delivery, one.number, one.at) not in there]

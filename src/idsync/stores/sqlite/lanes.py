@@ -16,7 +16,7 @@ def open_lanes(db: Db, destinations: Sequence[Destination]) -> list[tuple[Lane, 
     for destination in destinations:
         found = db.read_one("find_generation", destination.name, Level.LIVE)
         generation, lanes = (0, 0) if found is None else found
-        if lanes != destination.lanes:
+        if destination.lanes not in {0, lanes}:
             db.write_many("insert_lane", lanes_of(destination, generation + 1))
     names = to_json([destination.name for destination in destinations])
     return [

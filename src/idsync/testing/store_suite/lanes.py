@@ -201,6 +201,24 @@ async def attempts_of_an_event_come_oldest_first(store: Store) -> None:
     assert not await store.attempts(7)
 
 
+async def plan_that_is_repeated_writes_each_try_once(store: Store) -> None:
+    """Its answer was lost: what of it is there stays as it is, and what is not there comes to it."""
+    line = await begin(store)
+    committed = await line.accept(row("e1"))
+    place = await line.place(committed.deliveries[0])
+    parked = parked_row(1, line.audit[0], event=committed.inbox[0])
+    plan = Plan(epoch=0, attempts=(tried(1, 5), tried(2, 6)), progress={line.audit[0].id: place}, parked=(parked,))
+    await line.commit(plan)
+    later = msgspec.structs.replace(tried(1, 5, number=2), at=Instant(AT + 1))
+    again = msgspec.structs.replace(plan, attempts=(*plan.attempts, later), is_repeated=True)
+    for _ in range(2):
+        await line.commit(again)
+    assert list(await store.attempts(5)) == [tried(1, 5), later]
+    assert list(await store.attempts(6)) == [tried(2, 6)]
+    assert list(await store.parked(ParkedFilter(), 10)) == [parked]
+    assert dict(await store.open([AUDIT]))[line.audit[0]] == place
+
+
 async def deliveries_of_an_event_show_where_each_stands(store: Store) -> None:
     """Queued, delivered, parked, dead or skipped, with reason and number of tries; also once the lanes forgot them."""
     line = await begin(store)
@@ -307,6 +325,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     parked_rows_are_found_by_what_they_are,
     body_and_answer_of_an_entity_are_given_back,
     attempts_of_an_event_come_oldest_first,
+    plan_that_is_repeated_writes_each_try_once,
     deliveries_of_an_event_show_where_each_stands,
     commands_wait_in_order_until_they_are_carried_out,
     position_of_a_lane_that_was_never_opened_is_refused,

@@ -10,6 +10,7 @@ from idsync.connectors.sql_postgres import database
 from idsync.errors import PeerError
 from idsync.model.values import ExternalId, Kind
 from idsync.testing.postgres import PostgresServer
+from tests.black_hole import BlackHole
 from tests.unit.connectors.postgres.app import PLAIN, MakePeer, PostgresApp, read
 from tests.unit.connectors.postgres.conftest import Capture
 
@@ -91,3 +92,26 @@ async def test_look_does_not_wait_long_for_who_holds_the_row(capture: Capture, a
     await app.script("BEGIN; UPDATE people SET name = 'Eve'")
     with pytest.raises(PeerError, match="lock"):
         await asyncio.wait_for(peer.reader.read(Kind.USER, ExternalId("1")), 3)
+
+
+async def test_reading_that_is_cancelled_on_a_silent_network_ends_at_once(
+    capture: Capture, app: PostgresApp, make_peer: MakePeer, postgres_url: str
+) -> None:
+    """Nobody waits for a rollback to be answered."""
+    await capture(PLAIN)
+    await app.run("INSERT INTO people VALUES (1, 'a', 'Ada')")
+    hole = BlackHole(postgres_url)
+    peer = make_peer(url=await hole.open())
+    assert await peer.reader.read(Kind.USER, ExternalId("1")) is not None
+    await app.script("BEGIN; UPDATE people SET name = 'Bo'")
+    task = asyncio.create_task(peer.reader.read(Kind.USER, ExternalId("1")))
+    waiting = "SELECT count(*) FROM pg_sleep(0.01), pg_stat_activity WHERE wait_event_type = 'Lock'"
+    async with asyncio.timeout(5):
+        while await app.run(waiting) == [[0]]:
+            pass
+    hole.is_silent = True
+    task.cancel()
+    await asyncio.wait([task], timeout=2)
+    assert task.cancelled()
+    await app.script("ROLLBACK")
+    await hole.close()

@@ -9,7 +9,7 @@ import pytest
 from idsync.connectors.sql_postgres import PostgresPeer
 from idsync.connectors.sql_postgres.mark import Mark, mark_of
 from idsync.connectors.tables.outbox import BATCH_BYTES_MAX
-from idsync.errors import CaptureMissing
+from idsync.errors import CaptureMissing, PeerError
 from idsync.model.event import Op
 from idsync.model.plan import Position
 from idsync.ports import Rewound, SourceBatch
@@ -113,6 +113,46 @@ async def test_batch_is_limited_in_bytes(capture: Capture, app: PostgresApp) -> 
     assert 0 < sum(len(str(one.fields["name"])) for one in batch.observations) <= BATCH_BYTES_MAX
     assert (len(batch.observations), batch.has_more) == (2, True)
     assert (await drain(peer, batch.position, 1_000))[0] == ["3", "4", "5"]
+
+
+async def test_row_heavier_than_a_whole_batch_is_followed_by_what_came_after_it(
+    capture: Capture, app: PostgresApp
+) -> None:
+    """It is a batch of its own, and not the last."""
+    peer = await capture(PLAIN)
+    await app.run("INSERT INTO people VALUES (1, repeat('x', 4000000), repeat('y', 4000000))")
+    await app.run("UPDATE people SET name = repeat('z', 4000000)")
+    await app.run("INSERT INTO people VALUES (2)")
+    assert (await drain(peer, None, 1_000))[0] == ["1", "1", "2"]
+
+
+async def test_page_that_is_on_its_way_is_not_taken_for_another(capture: Capture, app: PostgresApp) -> None:
+    """Who goes back, or asks for fewer, gets what he asks for."""
+    peer = await capture(PLAIN)
+    await app.run("INSERT INTO people SELECT generate_series(1, 9)")
+    first = await read(peer, None, 4)
+    assert ids(await read(peer, None, 4)) == ids(first) == ["1", "2", "3", "4"]
+    assert ids(await read(peer, first.position, 1)) == ["5"]
+    assert ids(await read(peer, first.position, 4)) == ["5", "6", "7", "8"]
+
+
+async def test_connection_that_is_lost_between_two_pages_loses_no_row(capture: Capture, app: PostgresApp) -> None:
+    """What was on its way is read again on the next connection, after a look at the server."""
+    peer = await capture(PLAIN)
+    await app.run("INSERT INTO people SELECT generate_series(1, 40)")
+    after, seen, failures = None, [], 0
+    has_more = True
+    while has_more:
+        try:
+            batch = await read(peer, after, 4)
+        except PeerError:
+            failures += 1
+            continue
+        seen += ids(batch)
+        after, has_more = batch.position, batch.has_more
+        await app.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'idsync app'")
+    assert seen == [str(number) for number in range(1, 41)]
+    assert failures > 0
 
 
 Damage = Callable[[PostgresApp], Awaitable[None]]

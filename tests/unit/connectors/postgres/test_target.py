@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from idsync.connectors.sql_postgres.target import KNOT_WRITES_MAX
 from idsync.connectors.tables.mapping import TableMapping
+from idsync.connectors.tables.untangle import KNOT_WRITES_MAX
 from idsync.errors import PeerError
 from idsync.model.delivery import Effect
 from idsync.model.event import Op

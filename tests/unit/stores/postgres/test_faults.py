@@ -13,6 +13,7 @@ from idsync.stores.postgres.db import read_texts
 from idsync.testing.postgres import PostgresServer, Shutdown, open_postgres
 from idsync.testing.store_suite.samples import Line, begin, row
 from idsync.testing.wait import until
+from tests.black_hole import BlackHole
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,9 @@ async def _write_through(line: Line, count: int, harmed: asyncio.Event) -> list[
 
 @pytest.mark.parametrize("harm", ["crash", "restart", "terminate"])
 async def test_store_recovers_by_itself_and_keeps_what_it_answered(
-    line: Line, server: PostgresServer, harm: str
+    line: Line, server: PostgresServer, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A crash of the server, a restart, and the end of every connection, all while events come."""
+    """A crash of the server, a restart, the end of every connection, while events come; no library complains."""
     harmed = asyncio.Event()
     writing = asyncio.ensure_future(_write_through(line, 90, harmed))
     await harmed.wait()
@@ -74,6 +75,7 @@ async def test_store_recovers_by_itself_and_keeps_what_it_answered(
         answered = await writing
     assert [entry.row.id for entry in await line.store.recent(0, 1_000)] == answered
     await line.tick()
+    assert not caplog.records
 
 
 async def test_crash_keeps_lanes_and_positions(line: Line, server: PostgresServer) -> None:
@@ -155,9 +157,8 @@ async def test_task_cancelled_on_a_silent_connection_ends_at_once(url: str) -> N
     await began.wait()
     await asyncio.sleep(0)
     task.cancel()
-    async with asyncio.timeout(2):
-        with pytest.raises(asyncio.CancelledError):
-            await task
+    await asyncio.wait([task], timeout=2)
+    assert task.cancelled()
     hole.is_silent = False
     async with connections.taken(pool.Use.LINE) as db:
         assert await db.connection.fetchval("SELECT 1") == 1
@@ -213,46 +214,3 @@ async def _works(line: Line) -> bool:
     except StoreError:
         return False
     return True
-
-
-class BlackHole:
-    """A way to the server on which everything may be swallowed, without an end to any connection."""
-
-    def __init__(self, url: str) -> None:
-        """Lead to the server of a url."""
-        self._url = url
-        self._port = int(url.rpartition(":")[2].partition("/")[0])
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self.is_silent = False
-
-    async def open(self) -> str:
-        """Give the url that leads through here."""
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        return self._url.replace(f":{self._port}/", f":{port}/")
-
-    async def close(self) -> None:
-        """End every connection."""
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.close()
-        if self._server is not None:
-            self._server.close()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, back]
-        for source, target in ((reader, back), (there, writer)):
-            task = asyncio.ensure_future(self._carry(source, target))
-            self._tasks.add(task)
-
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        is_swallowed = False
-        while found := await source.read(65_536):
-            is_swallowed = is_swallowed or self.is_silent
-            if not is_swallowed:
-                target.write(found)
-        target.close()

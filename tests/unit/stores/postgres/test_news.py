@@ -60,7 +60,8 @@ async def test_wait_looks_by_itself_when_its_connection_is_lost(
     line = await begin(store)
     await other.wait(0.01)
     ended = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT 1' AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE query LIKE '%FROM migration' AND pid <> pg_backend_pid()"
     )
     assert await raw.fetch(ended)
     await until(lambda: other._news._listening is None or other._news._listening.is_closed())

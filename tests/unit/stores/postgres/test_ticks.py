@@ -15,6 +15,7 @@ from idsync.stores.postgres.pool import SETTINGS
 from idsync.testing.store_suite.samples import HOLDER, TICK, Line, begin, row
 
 VERBS = read_texts("sql")
+LANES_KNOWN = 1_000
 WRITERS = 12
 SUBJECTS = 8
 SHIFT = 1_000_000_000
@@ -49,7 +50,7 @@ class Writer:
         ]
         lanes = [self._lane] * len(subjects)
         ids = await self._connection.fetch(
-            VERBS["insert_deliveries"], lanes, subjects, versions, [None] * len(lanes), 0
+            VERBS["insert_deliveries"], lanes, subjects, versions, [None] * len(lanes), 0, LANES_KNOWN
         )
         await asyncio.sleep(self._rng.choice([0, 0, 0.001, 0.02]))
         if self._rng.random() < 0.1:
@@ -118,7 +119,7 @@ async def test_transaction_that_stays_open_holds_up_nobody_else(
     lane = line.audit[0].id
     opened = raw.transaction()
     await opened.start()
-    await raw.fetch(VERBS["insert_deliveries"], [lane], ["slow"], [1], [None], 0)
+    await raw.fetch(VERBS["insert_deliveries"], [lane], ["slow"], [1], [None], 0, LANES_KNOWN)
     await line.accept(row("e1"), row("e2"))
     first = (await line.read(lane)).deliveries
     assert [one.event_id for one in first] == ["event-e1", "event-e2"]

@@ -77,7 +77,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _is_walk(node: dict[str, Any]) -> bool:
     table = re.sub(r"_\d$", "", node.get("Relation Name", ""))
-    return table in GROWING and "Scan" in node["Node Type"] and "Index Cond" not in node
+    return table in GROWING and "Scan" in node["Node Type"] and not node.keys() & {"Index Cond", "TID Cond"}
 
 
 def _name(node: dict[str, Any]) -> str:

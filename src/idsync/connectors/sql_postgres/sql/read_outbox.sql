@@ -11,11 +11,11 @@ WITH RECURSIVE begun (tx) AS (
   UNION ALL
   SELECT tx FROM pg_snapshot_xip($1::text::pg_snapshot) AS under_way (tx) WHERE pg_visible_in_snapshot(tx, $2::text::pg_snapshot)
 )
-SELECT seq, nonce::text, round(extract(epoch FROM at) * 1000)::bigint AS at, kind, op, id, old, new, origin
+SELECT seq, nonce, at, kind, op, id, old, new, origin, size_bytes
 FROM (
-  SELECT seq, nonce, at, kind, op, id, old, new, origin,
-    sum(coalesce(octet_length(old), 0) + coalesce(octet_length(new), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)
-      - coalesce(octet_length(old), 0) - coalesce(octet_length(new), 0) AS size_before
+  SELECT seq, nonce::text, round(date_part('epoch', at) * 1000)::bigint AS at, kind, op, id, old, new, origin,
+    coalesce(octet_length(old), 0) + coalesce(octet_length(new), 0) AS size_bytes,
+    sum(coalesce(octet_length(old), 0) + coalesce(octet_length(new), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS size_until
   FROM (
     SELECT seq, nonce, at, kind, op, id, old::text AS old, new::text AS new, origin
     FROM (
@@ -36,5 +36,5 @@ FROM (
     ORDER BY seq LIMIT $6::bigint
   ) AS page
 ) AS weighed
-WHERE size_before <= $7::bigint
+WHERE size_until - size_bytes <= $7::bigint
 ORDER BY seq

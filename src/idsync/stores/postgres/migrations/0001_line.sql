@@ -43,13 +43,16 @@ CREATE TABLE position (
   doc json NOT NULL
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
--- One row for each identity, tombstones too. A NULL key is a destroyed one: the entity was erased.
+-- One row for each identity, tombstones too. A NULL key is a destroyed one: the entity was erased. Its versions stand in the
+-- index by their revs, and each is looked up from the newest down: those that a snapshot keeps alive are never passed
+-- (decision 0012). Who adds one claims its id: no index says that there is one row for it.
 CREATE TABLE entity (
-  id text COLLATE "C" PRIMARY KEY,
+  id text COLLATE "C" NOT NULL,
   kind text COLLATE "C" NOT NULL,
   rev bigint NOT NULL,
   key bytea,
-  doc json NOT NULL
+  doc json NOT NULL,
+  PRIMARY KEY (id, rev)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX entity_kind ON entity (kind, id);
 

@@ -7,7 +7,9 @@ FROM (
   UNION ALL (SELECT l.entity FROM link AS l WHERE l.external_id = $1 LIMIT $4)
   UNION ALL (SELECT l.entity FROM link AS l WHERE l.external_id = $3 AND l.kind = $2 LIMIT $4)
 ) AS k
-CROSS JOIN LATERAL (SELECT x.id, x.doc::text AS doc FROM entity AS x WHERE x.id = k.entity OFFSET 0) AS e
+CROSS JOIN LATERAL (
+  SELECT x.id, x.doc::text AS doc FROM entity AS x WHERE x.id = k.entity ORDER BY x.rev DESC LIMIT 1
+) AS e
 GROUP BY e.id, e.doc
 ORDER BY e.id
 LIMIT $4

@@ -4,4 +4,4 @@ FROM unnest($1::bigint[], $2::boolean[]) AS k (seq, has_body)
 CROSS JOIN LATERAL (
   SELECT x.event_id, x.event_type, x.body, x.trace, x.entity FROM inbox AS x WHERE x.seq = k.seq OFFSET 0
 ) AS i
-LEFT JOIN LATERAL (SELECT x.key FROM entity AS x WHERE x.id = i.entity OFFSET 0) AS e ON true
+LEFT JOIN LATERAL (SELECT x.key FROM entity AS x WHERE x.id = i.entity ORDER BY x.rev DESC LIMIT 1) AS e ON true

@@ -1,2 +1,4 @@
--- Reads the keys of many entities; in a plan's transaction, or by itself.
-SELECT id, key FROM entity WHERE id = ANY ($1::text[])
+-- Reads the keys of many entities, each from its newest version down; in a plan's transaction, or by itself.
+SELECT k.id, e.key
+FROM unnest($1::text[]) AS k (id)
+CROSS JOIN LATERAL (SELECT x.key FROM entity AS x WHERE x.id = k.id ORDER BY x.rev DESC LIMIT 1) AS e

@@ -1,2 +1,2 @@
--- Reads all lanes there are, and whether each is a Target's: lanes are few and never end.
-SELECT id, is_target FROM lane
+-- Reads all lanes there are, older generations first; they are few and never end.
+SELECT id, destination, level, generation, number, is_target FROM lane ORDER BY generation, number

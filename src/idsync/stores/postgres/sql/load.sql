@@ -29,4 +29,4 @@ UNION ALL SELECT 'link', peer, kind, external_id, NULL, entity, NULL FROM links
 UNION ALL SELECT 'email', kind, email, NULL, NULL, entity, NULL FROM emails
 UNION ALL
 SELECT 'entity', NULL, NULL, NULL, NULL, w.entity, e.doc
-FROM wanted AS w CROSS JOIN LATERAL (SELECT x.doc FROM entity AS x WHERE x.id = w.entity OFFSET 0) AS e
+FROM wanted AS w CROSS JOIN LATERAL (SELECT x.doc FROM entity AS x WHERE x.id = w.entity ORDER BY x.rev DESC LIMIT 1) AS e

@@ -1,0 +1,2 @@
+-- Forgets what the triggers could not read: every row is rung for.
+DELETE FROM {broken}

@@ -1,0 +1,2 @@
+-- Makes one identity. Inside a savepoint.
+INSERT INTO {table} ({columns}) VALUES ({values})

@@ -1,0 +1,2 @@
+-- Which generation stands.
+SELECT generation FROM {capture}

@@ -1,0 +1,2 @@
+-- Which kinds still have to be rung for.
+SELECT kind FROM {rings} ORDER BY kind

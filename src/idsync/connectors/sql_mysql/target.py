@@ -1,0 +1,123 @@
+"""The incoming half: many writes in few short transactions of the application's own database.
+
+Each write has its whole effect or none. Two that swap a unique value are untangled at the end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from idsync import crash
+from idsync.connectors.sql_mysql.apply import Contended, Transaction
+from idsync.connectors.sql_mysql.capture import Catalog, View
+from idsync.connectors.sql_mysql.database import Connection, Session, Watch
+from idsync.connectors.sql_mysql.plan import MysqlGround
+from idsync.connectors.tables.captured import Pace
+from idsync.connectors.tables.plan import new_id
+from idsync.connectors.tables.planner import Planner
+from idsync.connectors.tables.untangle import knots_of, later, untangle
+from idsync.model.delivery import WriteResult
+from idsync.model.values import ExternalId
+from idsync.ports import Clock, Write
+
+TRANSACTION_WRITES_MAX: Final = 50
+DEADLOCKS_MAX: Final = 3
+"""How often writes that met a deadlock are begun anew before they are left for later."""
+BATCH_S: Final = 20.0
+"""After this the rest of a batch is left for later: no request may be under way when its intent has expired."""
+
+
+class MysqlTarget:
+    """A Target over the mapped tables of one MySQL or MariaDB database."""
+
+    def __init__(self, session: Session, catalog: Catalog, watch: Watch, clock: Clock, pace: Pace) -> None:
+        """Write on a connection of its own."""
+        self._session = session
+        self._catalog = catalog
+        self._watch = watch
+        self._clock = clock
+        self._pace = pace
+
+    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Carry out the writes, each by itself; the results come in the same order.
+
+        Refusals: `unique`, `not_null`, `check`, `foreign_key`, `trigger`, `datatype`, `too_big`, `constraint`: the
+        database's own rules. `unfit`: the column cannot hold the value. `unmapped`: there is no such table or column.
+        `linked`: the row belongs to another identity. `ambiguous`: the link names two rows. A write whose row somebody
+        holds is `UNAVAILABLE` with `locked`, and what the batch had no time for with `busy`.
+
+        Raises:
+            CaptureMissing: the triggers are not what they should be; nothing was written.
+            PeerError: the database cannot be written now; what was committed before stays and is known by its receipts.
+        """
+        async with self._session.use() as connection:
+            view = await self._catalog.look(connection)
+            results = await self._write(connection, view, writes)
+        self._watch.ring()
+        return results
+
+    def choose_id(self, kind: str) -> ExternalId | None:
+        """Make an id where keys are texts that the database does not make itself; None before the first look at it."""
+        table = self._catalog.known(kind)
+        return None if table is None or table.has_own_keys else new_id(table.id_style)
+
+    async def _write(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + BATCH_S
+        results: list[WriteResult] = []
+        while len(results) < len(writes) and loop.time() < ends_at:
+            results += await self._write_some(connection, view, writes[len(results) :][:TRANSACTION_WRITES_MAX])
+        results += [later(write, "busy") for write in writes[len(results) :]]
+        for members in knots_of(results):
+            untangled = await self._untangle(connection, view, [writes[index] for index in members])
+            for index, result in zip(members, untangled, strict=False):
+                results[index] = result
+        return results
+
+    async def _write_some(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        """Carry out the first of the writes, as many as fit into one short transaction.
+
+        It ends before a write that somebody is in the way of: whoever that is may be waiting for one of ours. A
+        deadlock undoes all of it, and it is begun anew.
+        """
+        for _ in range(DEADLOCKS_MAX):
+            try:
+                async with self._transaction(connection, view) as transaction:
+                    results = await self._fill(transaction, writes)
+            except Contended:
+                continue
+            return results
+        return [later(writes[0], "locked")]
+
+    async def _fill(self, transaction: Transaction, writes: Sequence[Write]) -> list[WriteResult]:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._pace.slice_s
+        results: list[WriteResult] = []
+        while len(results) < len(writes) and (not results or loop.time() < ends_at):
+            try:
+                results.append(await transaction.apply(writes[len(results)]))
+            except Contended as error:
+                if error.is_deadlock:
+                    raise
+                return results or [later(writes[0], "locked")]
+            crash.point("target.in_transaction")
+        return results
+
+    async def _untangle(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
+        """Try refused writes once more, together; nothing where even that is in somebody's way."""
+        try:
+            async with self._transaction(connection, view) as transaction:
+                return await untangle(transaction, writes)
+        except Contended:
+            return []
+
+    @asynccontextmanager
+    async def _transaction(self, connection: Connection, view: View) -> AsyncIterator[Transaction]:
+        ((last, bytes_max),) = await connection.fetch(self._catalog.sql("last_number"))
+        async with connection.transaction():
+            ground = MysqlGround(connection, self._catalog)
+            planner = Planner(ground, view.capture, view.tables, self._clock.now())
+            yield Transaction(connection, self._catalog, planner, (int(last), int(bytes_max)))
+            crash.point("target.before_commit")
+        crash.point("target.written")
