@@ -21,7 +21,7 @@ import uvloop
 from bench.load import CONCURRENCY, SECRET, Events
 from idsync.app.clock import SystemClock
 from idsync.ports import Request
-from idsync.senders.aiohttp_sender import AiohttpSender
+from idsync.senders.fast import FastSender
 from idsync.wire.address import parse_networks
 from idsync.wire.dialects import DIALECTS
 from idsync.wire.envelope import Incoming, parse_batch
@@ -41,7 +41,7 @@ Post = Callable[[str, bytes], Awaitable[None]]
 async def open_sender(url: str) -> AsyncIterator[Post]:
     """Post through our Sender, signed by our code."""
     clock = SystemClock()
-    sender = AiohttpSender(clock, parse_networks(("127.0.0.0/8",)))
+    sender = FastSender(clock, parse_networks(("127.0.0.0/8",)))
     dialect = DIALECTS["standard"]
     secret = dialect.parse_secret(SECRET)
     if not isinstance(secret, Secret):

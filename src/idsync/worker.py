@@ -97,7 +97,7 @@ class Loop:
 
 
 class Crew:
-    """The tasks of one duty: its loop and its senders."""
+    """The tasks of one duty: its loop, and what sends for it."""
 
     def __init__(self, duty: Duty, loop: Loop, start: Callable[[Coroutine[None, None, None], str], Task]) -> None:
         """Start them."""
@@ -106,14 +106,13 @@ class Crew:
         self._loop_task = start(loop.run(), loop.name)
         deliverer = duty.deliverer
         self._endpoint = deliverer if isinstance(deliverer, EndpointDeliverer) else None
-        self._senders = [start(self._endpoint.run_sender(), duty.name) for _ in range(duty.senders) if self._endpoint]
-        self._guard = start(self._abort_late(), duty.name) if duty.senders and duty.tenure.fences else None
+        self._sender = start(self._endpoint.run_sender(), duty.name) if self._endpoint is not None else None
+        self._guard = start(self._abort_late(self._sender), duty.name) if self._sender and duty.tenure.fences else None
 
-    async def _abort_late(self) -> None:
+    async def _abort_late(self, sender: Task) -> None:
         """Abort what is still being sent when the tenure is over: others may begin with the same."""
         await self.duty.tenure.until_over()
-        for task in self._senders:
-            task.cancel()
+        sender.cancel()
 
     async def rest(self, clock: Clock, grace_s: float) -> None:
         """Begin nothing more, and let what is being sent end, `grace_s` seconds at most."""
@@ -124,7 +123,7 @@ class Crew:
             ends_at = clock.monotonic() + grace_s
             while self._endpoint.sending and clock.monotonic() < ends_at:
                 await clock.sleep(DRAIN_PAUSE_S)
-        await _cancel(self._senders if self._guard is None else [*self._senders, self._guard])
+        await _cancel([task for task in (self._sender, self._guard) if task is not None])
 
 
 class Worker:

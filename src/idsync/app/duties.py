@@ -37,8 +37,6 @@ class Duty:
     tenure: Tenure
     part: Part
     """Its loop."""
-    senders: int = 0
-    """How many tasks send for it."""
 
     @property
     def deliverer(self) -> EndpointDeliverer | TargetDeliverer | None:
@@ -131,15 +129,13 @@ class Duties:
         is_whole = app.store.has_one_writer
         lanes = [(lane, place) for lane, place in opened if is_whole or lease_of(lane.id) in tenure.fences]
         deliverer: EndpointDeliverer | TargetDeliverer
-        senders = 0
         if destination.kind is DestinationKind.ENDPOINT:
             deliverer = self._to_endpoint(destination.name.partition(":")[2], lanes, tenure)
-            senders = deliverer.endpoint.concurrency
         else:
             deliverer = self._to_peer(PeerName(destination.name.partition(":")[2]), lanes, tenure)
         app.own(deliverer, [lane.id for lane, _ in lanes])
         await deliverer.start()
-        return Duty(name, tenure, deliverer, senders)
+        return Duty(name, tenure, deliverer)
 
     def _to_endpoint(self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> EndpointDeliverer:
         app = self._app

@@ -11,7 +11,7 @@ from idsync.app.stores import open_store
 from idsync.config import Settings
 from idsync.pipeline.parts.routes import Routes
 from idsync.ports import Clock, Sender
-from idsync.senders.aiohttp_sender import AiohttpSender
+from idsync.senders.fast import FastSender
 from idsync.telemetry import Counters, Log
 from idsync.wire.address import parse_networks
 
@@ -25,7 +25,7 @@ async def open_app(
         settings: merged and checked.
         log: where the service's own life is written; standard error if None.
         clock: time, randomness and ids; the machine's if None.
-        sender: HTTP out; the reference sender if None.
+        sender: HTTP out; the fast sender if None.
 
     Raises:
         ConfigError: the settings name a connector, store or dialect that this version has not.
@@ -59,7 +59,7 @@ async def open_app(
         peers=peers,
         sender=sender
         if sender is not None
-        else AiohttpSender(clock, allowed=parse_networks(settings.delivery.allow_cidrs)),
+        else FastSender(clock, allowed=parse_networks(settings.delivery.allow_cidrs)),
         destinations=destinations,
         lanes=[lane for lane, _ in lanes],
         secrets=secrets,

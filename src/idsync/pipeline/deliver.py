@@ -7,6 +7,7 @@ of the key that comes after it, and the lane moves on.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from heapq import heappop, heappush
 
 import msgspec
@@ -23,7 +24,7 @@ from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.retry import next_delay_s
-from idsync.ports import Clock, ParkedFilter, Request, Response, Sender, Store
+from idsync.ports import Cancel, Clock, ParkedFilter, Request, Response, Sender, Store
 from idsync.telemetry import Counters
 from idsync.wire.render import render
 from idsync.wire.signing import sign
@@ -32,7 +33,7 @@ TENURE_PAUSE_S = 0.05
 
 
 class EndpointDeliverer:
-    """Delivers to one endpoint. `tick` keeps it fed; its senders take the keys that are ready."""
+    """Delivers to one endpoint. `tick` keeps it fed; `run_sender` takes the keys that are ready."""
 
     def __init__(  # noqa: PLR0913  # the composition root names each part once
         self,
@@ -65,13 +66,14 @@ class EndpointDeliverer:
         )
         self._keys: dict[Subject, Key] = {}
         self._ready: deque[Subject] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._under_way: dict[Subject, Cancel] = {}
+        self._answered: deque[tuple[Subject, Instant, Response]] = deque()
+        self._stirred = asyncio.Event()
+        """Set when there may be something to begin or to take."""
         self._due: list[tuple[Instant, int, Subject]] = []
         self._refill: dict[Subject, int] = {}
         self._wake = asyncio.Event()
         self._is_draining = False
-        self.sending = 0
-        """Requests under way."""
         self._settler = settler
         self._book = settler.open(self._feed, self._wake.set, tenure.fences)
 
@@ -125,40 +127,58 @@ class EndpointDeliverer:
         """Return when there may be something to do, at the latest after `timeout_s` seconds."""
         await wait_for(self._wake, timeout_s)
 
+    @property
+    def sending(self) -> int:
+        """Requests under way, or answered but not recorded."""
+        return len(self._under_way)
+
     async def run_sender(self) -> None:
-        """One of the endpoint's senders: takes ready keys, one request at a time, until the deliverer drains."""
-        loop = asyncio.get_running_loop()
-        while not self._is_draining:
-            if not self._ready:
-                idle: asyncio.Future[None] = loop.create_future()
-                self._idle.append(idle)
-                await idle
-                continue
-            if not self._tenure.allows(self.endpoint.timeout_s):
-                # Prolonged in a moment, or over: then this task is ended too.
-                await self._clock.sleep(TENURE_PAUSE_S)
-                continue
-            self.sending += 1
-            try:
-                await self._send(self._ready.popleft())
-            finally:
-                self.sending -= 1
+        """Keep as many requests under way as the endpoint takes; cancelled, it gives up those that are."""
+        try:
+            while True:
+                self._stirred.clear()
+                while self._answered:
+                    self._take_answer(*self._answered.popleft())
+                if self._begin_ready():
+                    await self._stirred.wait()
+                else:
+                    await wait_for(self._stirred, TENURE_PAUSE_S)
+        finally:
+            for cancel in self._under_way.values():
+                cancel()
 
     def drain(self) -> None:
-        """Let no sender begin another request."""
+        """Begin no other request."""
         self._is_draining = True
 
     def close(self) -> None:
         """Leave the lanes as they were written last: another process goes on from there."""
         self._settler.close(self._book)
 
-    async def _send(self, subject: Subject) -> None:
-        """Read one event through its last steps here: sign, send, judge, settle."""
-        key = self._keys[subject]
-        item = key.current
+    def _begin_ready(self) -> bool:
+        """Begin what is ready; False where the tenure does not allow it: it is prolonged in a moment, or over."""
+        while self._ready and self.sending < self.endpoint.concurrency and not self._is_draining:
+            if not self._tenure.allows(self.endpoint.timeout_s):
+                return False
+            self._begin(self._ready.popleft())
+        return True
+
+    def _begin(self, subject: Subject) -> None:
+        """Begin one event's last steps here: sign, send."""
         crash.point("send.before")
         sent_at = self._clock.now()
-        response = await self._sender.send(self._request(item, sent_at))
+        request = self._request(self._keys[subject].current, sent_at)
+        self._under_way[subject] = self._sender.post(request, partial(self._note_answer, subject, sent_at))
+
+    def _note_answer(self, subject: Subject, sent_at: Instant, response: Response) -> None:
+        self._answered.append((subject, sent_at, response))
+        self._stirred.set()
+
+    def _take_answer(self, subject: Subject, sent_at: Instant, response: Response) -> None:
+        """Judge and settle one event that was sent."""
+        del self._under_way[subject]
+        key = self._keys[subject]
+        item = key.current
         crash.point("send.answered")
         outcome = outcome_of(response)
         attempt = self._attempt(item, outcome, response, sent_at)
@@ -219,11 +239,7 @@ class EndpointDeliverer:
 
     def _push(self, subject: Subject) -> None:
         self._ready.append(subject)
-        while self._idle:
-            idle = self._idle.popleft()
-            if not idle.done():
-                idle.set_result(None)
-                return
+        self._stirred.set()
 
     def _schedule(self, row: Item) -> None:
         at = row.retry_at if isinstance(row, Parked) and row.retry_at is not None else self._clock.now()

@@ -2,7 +2,7 @@
 
 from idsync.ports.clock import Clock
 from idsync.ports.peers import Reader, Rewound, Source, SourceBatch, Target, Write
-from idsync.ports.send import Request, Response, Sender, SendError
+from idsync.ports.send import Cancel, Request, Response, Sender, SendError
 from idsync.ports.store import (
     Cluster,
     DeliveryRecord,
@@ -18,6 +18,7 @@ from idsync.ports.store import (
 )
 
 __all__ = [
+    "Cancel",
     "Clock",
     "Cluster",
     "DeliveryRecord",

@@ -1,5 +1,6 @@
 """HTTP out, as a port."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -51,8 +52,19 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
 
 
+Cancel = Callable[[], None]
+"""Gives a request up; after its end it does nothing."""
+
+
 class Sender(Protocol):
-    """HTTP out. Never raises for anything that the network or the other side can do."""
+    """HTTP out. Never fails for anything that the network or the other side can do."""
+
+    def post(self, request: Request, on_done: Callable[[Response], None]) -> Cancel:
+        """Do as `send`, and tell `on_done` once, after this has returned; not if it is given up before.
+
+        For whoever has many requests under way: none costs a task. `on_done` must not raise.
+        """
+        ...
 
     async def send(self, request: Request) -> Response:
         """Post, follow no redirect, read at most the cap, end within the time-out."""

@@ -10,8 +10,8 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -22,32 +22,17 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection, SocketFactoryType
 from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from yarl import URL
 
 from idsync.deadlines import Deadlines
-from idsync.ports import Clock, Request, Response, SendError
+from idsync.ports import Cancel, Clock, Request, Response, SendError
+from idsync.senders.limits import Limits
+from idsync.senders.resolver import Resolver, ThreadResolver
 from idsync.senders.retry_after import parse_retry_after
+from idsync.senders.route import ROUTES_MAX, Route, parse_route, render_request
 from idsync.wire.address import Network, may_connect, parse_networks
 
 _UNTIMED: Final = ClientTimeout()  # our one deadline bounds everything, so aiohttp keeps none
 _EVERYWHERE: Final = parse_networks(("0.0.0.0/0", "::/0"))
-_ROUTES_MAX: Final = 4096
-_LOOKUPS_MAX: Final = 16
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one sender takes at most."""
-
-    body_bytes: int = 4096
-    """How much of an answer's body is read; a longer one costs the connection."""
-    connections: int = 1024
-    """Connections in use at once; a request that must wait for one does so within its own time-out."""
-    connections_per_host: int = 64
-    """The same for one scheme, host and port."""
-    idle_s: float = 30.0
-    """How long a connection without use is kept."""
-    dns_s: int = 10
-    """How long a look-up is believed."""
 
 
 class AiohttpSender:
@@ -68,16 +53,28 @@ class AiohttpSender:
         *,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
-        resolver: AbstractResolver | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self._clock = clock
         self._limits = limits or Limits()
         self._deadlines = Deadlines()
         # aiohttp's base class only asks for the two methods that ours has, so there is nothing to inherit.
-        self._resolver = resolver or cast("AbstractResolver", _ThreadResolver())
+        self._resolver = cast("AbstractResolver", _Names(resolver or ThreadResolver()))
         self._guarded = self._connector(tls, allowed)
         self._exempt = self._connector(tls, _EVERYWHERE)
-        self._routes: dict[str, _Route] = {}
+        self._plan = lru_cache(ROUTES_MAX)(_plan)
+        self._tasks: set[asyncio.Task[Response]] = set()
+
+    def post(self, request: Request, on_done: Callable[[Response], None]) -> Cancel:
+        """Post as `send` does, in a task; raises as `send`, but at once."""
+        plan = self._plan(request.url)
+        loop = asyncio.get_running_loop()
+        if plan is None:
+            return loop.call_soon(on_done, Response(error=SendError.INVALID_URL)).cancel
+        task = loop.create_task(self._exchange(plan, render_request(plan.route, request), request))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._end, on_done))
+        return partial(self._give_up, task)
 
     async def send(self, request: Request) -> Response:
         """Post, follow no redirect, read at most the cap, end within the time-out.
@@ -89,11 +86,22 @@ class AiohttpSender:
         Raises:
             ValueError: a header holds CR, LF, NUL or a lone surrogate; such text is refused where it enters.
         """
-        began = self._clock.monotonic()
-        route = self._routes.get(request.url) or self._plan(request.url)
-        if route is None:
+        plan = self._plan(request.url)
+        if plan is None:
             return Response(error=SendError.INVALID_URL)
-        written = _render(route.start, request)
+        return await self._exchange(plan, render_request(plan.route, request), request)
+
+    async def close(self) -> None:
+        """Close every connection; safe to call twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._guarded.close()
+        await self._exempt.close()
+        await self._resolver.close()
+
+    async def _exchange(self, plan: "_Plan", written: bytes, request: Request) -> Response:
+        began = self._clock.monotonic()
         connector = self._exempt if request.is_exempt else self._guarded
         connection: Connection | None = None
         head: RawResponseMessage | None = None
@@ -101,7 +109,7 @@ class AiohttpSender:
         body = bytearray()
         try:
             with self._deadlines.within(request.timeout_s):
-                connection = await connector.connect(route.request, [], _UNTIMED)
+                connection = await connector.connect(plan.opening, [], _UNTIMED)
                 head, payload = await _ask(connection, written, self._limits.body_bytes)
                 await _read(payload, body, self._limits.body_bytes)
                 _give_back(connection)
@@ -118,11 +126,14 @@ class AiohttpSender:
         retry_after_s = self._retry_after_s(head)
         return Response(status=head.code, retry_after_s=retry_after_s, body=bytes(body), latency_s=latency_s)
 
-    async def close(self) -> None:
-        """Close every connection; safe to call twice."""
-        await self._guarded.close()
-        await self._exempt.close()
-        await self._resolver.close()
+    def _end(self, on_done: Callable[[Response], None], task: "asyncio.Task[Response]") -> None:
+        if task in self._tasks:
+            self._tasks.remove(task)
+            on_done(Response(error=SendError.READ) if task.cancelled() else task.result())
+
+    def _give_up(self, task: "asyncio.Task[Response]") -> None:
+        self._tasks.discard(task)
+        task.cancel()
 
     def _connector(self, tls: ssl.SSLContext | None, allowed: Sequence[Network]) -> TCPConnector:
         return TCPConnector(
@@ -135,14 +146,6 @@ class AiohttpSender:
             socket_factory=_guard(allowed),
         )
 
-    def _plan(self, url: str) -> "_Route | None":
-        route = _parse_route(url)
-        if route is not None:
-            if len(self._routes) >= _ROUTES_MAX:
-                self._routes.clear()
-            self._routes[url] = route
-        return route
-
     def _retry_after_s(self, head: RawResponseMessage) -> float | None:
         text = head.headers.get("Retry-After")
         if text is None:
@@ -150,33 +153,23 @@ class AiohttpSender:
         return parse_retry_after(text, head.headers.get("Date"), self._clock.now())
 
 
-class _Route(msgspec.Struct, frozen=True):
-    """What all requests to one URL share."""
+class _Plan(msgspec.Struct, frozen=True):
+    """A route as aiohttp takes it."""
 
-    request: ClientRequest
+    route: Route
+    opening: ClientRequest
     """Tells the connector the scheme, host and port; it is never sent itself."""
-    start: str
-    """The request line and the Host field, without the last line end."""
 
 
-def _parse_route(text: str) -> _Route | None:
-    """Read an absolute http or https URL; None: it is none, or names a user, which belongs in a header."""
-    try:
-        url = URL(text)
-        if url.scheme not in {"http", "https"} or url.raw_user is not None or url.raw_password is not None:
-            return None
-        request = ClientRequest("POST", url, loop=asyncio.get_running_loop())
-    except (ValueError, IndexError):  # yarl 1.25 looks for a host behind the @ of "http://[]@"
+def _plan(text: str) -> _Plan | None:
+    """Plan requests to a URL; None: it cannot be posted to."""
+    route = parse_route(text)
+    if route is None:
         return None
-    return _Route(request, f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}")
-
-
-def _render(start: str, request: Request) -> bytes:
-    fields = "".join([f"\r\n{name}: {value}" for name, value in request.headers])
-    line_ends = len(request.headers)
-    if fields.count("\r") != line_ends or fields.count("\n") != line_ends or "\0" in fields:
-        raise ValueError("a request header holds CR, LF or NUL; refuse such text where it enters")
-    return f"{start}{fields}\r\nContent-Length: {len(request.body)}\r\n\r\n".encode() + request.body
+    try:
+        return _Plan(route, ClientRequest("POST", route.url, loop=asyncio.get_running_loop()))
+    except ValueError:
+        return None
 
 
 async def _ask(
@@ -271,28 +264,26 @@ class _Socket(socket.socket):
         self.detach()
 
 
-class _ThreadResolver:
-    """The system's resolver in threads of its own: names that never resolve hold up nobody but each other."""
+class _Names:
+    """Our resolver, as aiohttp asks one."""
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUPS_MAX, "idsync-dns")
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
 
-    async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:  # noqa: ARG002  # the family is whatever a name has
         """Look a name up; raises OSError where it has no address."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _look_up, host, port, family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await self._resolver.resolve(host)
+        ]
 
     async def close(self) -> None:
-        """Let the threads end; only the interpreter's exit waits for a look-up that hangs."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except UnicodeError as error:  # a label that is empty or longer than 63 characters
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
-    return [
-        ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=0)
-        for kind, _, protocol, _, address in found
-    ]
+        """Close the resolver."""
+        await self._resolver.close()

@@ -10,11 +10,13 @@ from typing import cast
 
 import pytest
 import uvloop
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from idsync.model.values import Instant
-from idsync.ports import Clock, Request, Response
-from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.ports import Clock, Request, Response, Sender
+from idsync.senders.aiohttp_sender import AiohttpSender
+from idsync.senders.fast import FastSender
+from idsync.senders.limits import Limits
+from idsync.senders.resolver import Resolver
 from idsync.wire.address import parse_networks
 
 
@@ -42,39 +44,43 @@ class ScriptedResolver:
         self.names: list[str] = []
         self._answers = deque(answers)
 
-    async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    async def resolve(self, host: str) -> Sequence[str]:
         """Answer the next look-up."""
         self.names.append(host)
         answer = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, OSError):
             raise answer
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0) for address in answer
-        ]
+        return answer
 
     async def close(self) -> None:
         """Do nothing."""
 
 
 @pytest.fixture
-def scripted_resolver() -> Callable[..., AbstractResolver]:
+def scripted_resolver() -> Callable[..., Resolver]:
     """Make a resolver of scripted answers."""
-    return lambda *answers: cast("AbstractResolver", ScriptedResolver(*answers))
+    return ScriptedResolver
+
+
+@pytest.fixture(params=[FastSender, AiohttpSender])
+def kind(request: pytest.FixtureRequest) -> Callable[..., Sender]:
+    """Each implementation in turn: what is promised, both keep."""
+    return cast("Callable[..., Sender]", request.param)
 
 
 @pytest.fixture
-async def make_sender() -> AsyncIterator[Callable[..., AiohttpSender]]:
+async def make_sender(kind: Callable[..., Sender]) -> AsyncIterator[Callable[..., Sender]]:
     """Make senders, which may reach 127.0.0.1 unless told otherwise, and close them after the test."""
-    made: list[AiohttpSender] = []
+    made: list[Sender] = []
 
     def make(
         *allowed: str,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
-        resolver: AbstractResolver | None = None,
-    ) -> AiohttpSender:
+        resolver: Resolver | None = None,
+    ) -> Sender:
         networks = parse_networks(allowed or ["127.0.0.0/8"])
-        made.append(AiohttpSender(cast("Clock", RealClock()), networks, limits=limits, tls=tls, resolver=resolver))
+        made.append(kind(cast("Clock", RealClock()), networks, limits=limits, tls=tls, resolver=resolver))
         return made[-1]
 
     yield make
@@ -83,13 +89,13 @@ async def make_sender() -> AsyncIterator[Callable[..., AiohttpSender]]:
 
 
 @pytest.fixture
-def post(make_sender: Callable[..., AiohttpSender]) -> Callable[..., Awaitable[Response]]:
+def post(make_sender: Callable[..., Sender]) -> Callable[..., Awaitable[Response]]:
     """Post a small request through a sender of its own, or the one that is given."""
-    senders: list[AiohttpSender] = []
+    senders: list[Sender] = []
 
     async def send(
         url: str,
-        sender: AiohttpSender | None = None,
+        sender: Sender | None = None,
         *,
         headers: tuple[tuple[str, str], ...] = (),
         body: bytes = b"{}",

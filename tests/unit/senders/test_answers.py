@@ -8,12 +8,12 @@ from email.utils import format_datetime
 
 import pytest
 
-from idsync.ports import Response
-from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.ports import Response, Sender
+from idsync.senders.limits import Limits
 from idsync.testing.sink import Answer, Then, open_sink
 
 Post = Callable[..., Awaitable[Response]]
-MakeSender = Callable[..., AiohttpSender]
+MakeSender = Callable[..., Sender]
 
 
 async def test_request_arrives_as_it_was_given_and_with_nothing_added_but_its_frame(post: Post) -> None:

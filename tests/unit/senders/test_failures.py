@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp.abc import AbstractResolver
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from idsync.ports import Response, SendError
-from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.ports import Response, Sender, SendError
+from idsync.senders.limits import Limits
+from idsync.senders.resolver import Resolver
 from idsync.testing.sink import Answer, Then, open_sink
 
 Post = Callable[..., Awaitable[Response]]
-MakeSender = Callable[..., AiohttpSender]
-MakeResolver = Callable[..., AbstractResolver]
+MakeSender = Callable[..., Sender]
+MakeResolver = Callable[..., Resolver]
 
 SILENCE = Answer(raw=b"")
 HALF_A_HEAD = b"HTTP/1.1 200 OK\r\nContent-Le"
@@ -94,7 +94,7 @@ async def test_answer_that_is_not_http_is_a_protocol_error(post: Post, raw: byte
 
 @pytest.mark.parametrize(
     "raw",
-    [b"HTTP/1.1 200 " + b"x" * 20_000, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n\r\n"],
+    [b"HTTP/1.1 200 " + b"x" * 40_000, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 40_000 + b"\r\n\r\n"],
     ids=["reason", "field"],
 )
 async def test_head_without_end_is_too_large(post: Post, raw: bytes) -> None:
@@ -143,7 +143,7 @@ async def test_look_up_that_never_ends_is_a_time_out(post: Post, make_sender: Ma
     """Looking a name up is inside the deadline."""
 
     class Asleep:
-        async def resolve(self, host: str, port: int, family: int) -> None:
+        async def resolve(self, host: str) -> None:
             await asyncio.Event().wait()
 
         async def close(self) -> None:

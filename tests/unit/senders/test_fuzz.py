@@ -4,17 +4,16 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from aiohttp.abc import AbstractResolver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idsync.ports import Response, SendError
-from idsync.senders.aiohttp_sender import AiohttpSender
+from idsync.ports import Response, Sender, SendError
+from idsync.senders.resolver import Resolver
 from idsync.testing.sink import Answer, Then, open_sink
 
 Post = Callable[..., Awaitable[Response]]
-MakeSender = Callable[..., AiohttpSender]
-MakeResolver = Callable[..., AbstractResolver]
+MakeSender = Callable[..., Sender]
+MakeResolver = Callable[..., Resolver]
 
 fixtures_stay = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -7,17 +7,18 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aiohttp.abc import AbstractResolver
 
-from idsync.ports import Response, SendError
+from idsync.ports import Response, Sender, SendError
 from idsync.senders import aiohttp_sender
-from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.senders.fast import dial
+from idsync.senders.limits import Limits
+from idsync.senders.resolver import Resolver
 from idsync.testing.sink import Answer, open_sink
 from idsync.wire.address import parse_networks
 
 Post = Callable[..., Awaitable[Response]]
-MakeSender = Callable[..., AiohttpSender]
-MakeResolver = Callable[..., AbstractResolver]
+MakeSender = Callable[..., Sender]
+MakeResolver = Callable[..., Resolver]
 
 NOWHERE = "198.51.100.255/32"
 """Allows nothing that matters, so that the guard stands alone."""
@@ -167,7 +168,8 @@ async def test_without_the_policy_the_address_inside_is_reached(
     post: Post, make_sender: MakeSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the policy, and nothing else, that keeps requests out."""
-    monkeypatch.setattr(aiohttp_sender, "may_connect", lambda _address, _allowed: True)
+    for module in (aiohttp_sender, dial):
+        monkeypatch.setattr(module, "may_connect", lambda _address, _allowed: True)
     async with open_sink() as sink:
         assert (await post(sink.url, make_sender(NOWHERE))).status == 200
 

@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from idsync.ports import Response
-from idsync.senders import aiohttp_sender
-from idsync.senders.aiohttp_sender import AiohttpSender, Limits
+from idsync.ports import Response, Sender
+from idsync.senders.limits import Limits
 from idsync.testing.sink import Answer, Then, open_sink
 
 Post = Callable[..., Awaitable[Response]]
-MakeSender = Callable[..., AiohttpSender]
+MakeSender = Callable[..., Sender]
 
 
 async def test_one_request_after_another_uses_one_connection(post: Post) -> None:
@@ -58,16 +57,6 @@ async def test_connection_that_was_idle_too_long_is_replaced(post: Post, make_se
         assert (await post(sink.url, sender)).status == 200
         assert (await post(sink.url, sender)).status == 200
         assert sink.connections == 2
-
-
-async def test_memory_of_urls_is_bounded(post: Post, make_sender: MakeSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is only a shortcut, so it may be forgotten at any time."""
-    monkeypatch.setattr(aiohttp_sender, "_ROUTES_MAX", 3)
-    sender = make_sender()
-    async with open_sink() as sink:
-        for number in range(10):
-            assert (await post(f"{sink.url}{number}", sender)).status == 200
-            assert len(sender._routes) <= 3
 
 
 async def test_close_ends_every_connection_and_may_be_repeated(post: Post, make_sender: MakeSender) -> None:
