@@ -177,6 +177,7 @@ def _find_binaries(version: int, folder: Path) -> Path:
             shutil.copytree(each, copy / each.relative_to(wheel.parent))
         for each in (copy, *copy.rglob("*")):
             each.chmod(0o755)
+            shutil.chown(each, _UNPRIVILEGED)  # the guardian removes them with everything else
         wheel = copy / wheel.name
     return wheel / VERSIONS[version] / "bin"
 
