@@ -30,6 +30,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """The wire body, already decrypted; empty for a Target, which writes the entity as it is now."""
     trace: str | None = None
     queued_at: Instant = Instant(0)
+    not_before: Instant | None = None
+    """No endpoint is sent it earlier; None: at once."""
     tick: int = 0
     """The tick in which it became visible to every reader at once (DESIGN §6, Position)."""
 
@@ -60,6 +62,18 @@ SETTLED = frozenset({Outcome.DELIVERED, Outcome.UNCHANGED, Outcome.SUPERSEDED, O
 """Outcomes after which a delivery needs nothing more."""
 
 
+class Phases(msgspec.Struct, frozen=True, array_like=True):
+    """The parts of one request's time, in milliseconds. On a connection that was kept the first three are 0."""
+
+    dns_ms: float = 0.0
+    connect_ms: float = 0.0
+    tls_ms: float = 0.0
+    wait_ms: float = 0.0
+    """From the last byte sent to the first of the answer."""
+    read_ms: float = 0.0
+    """From the first byte of the answer to its last."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try and its result."""
 
@@ -75,6 +89,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     """A short code (`timeout`, `dns`, `constraint`…): never the other side's text."""
     latency_ms: float = 0.0
+    phases: "Phases | None" = None
+    """Where the time went; None: it was not measured, or no request left."""
     response: bytes = b""
     """The answer's body, capped; stored encrypted."""
     trace: str | None = None

@@ -124,6 +124,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """W3C traceparent of the request or capture that brought it."""
     redo: int | None = None
     """The inbox sequence of a parked event that is tried again; its row is settled instead of inserted."""
+    not_before: Instant | None = None
+    """Of an event that is only passed on: no endpoint is sent it earlier."""
     is_decided: bool = False
     """Whether an operator let it pass: the guards that parked it are not asked again."""
 

@@ -57,6 +57,8 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     """The outgoing wire body; for a parked event the arrival itself. Stored encrypted where `entity` is set."""
     trace: str | None = None
+    not_before: Instant | None = None
+    """No endpoint is sent the event earlier; None: at once."""
 
 
 class EntityWrite(msgspec.Struct, frozen=True):
@@ -192,6 +194,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Inserted, or replaced by id."""
     unparked: tuple[int, ...] = ()
     commands_done: tuple[int, ...] = ()
+    settings: dict[str, bytes | None] = {}
+    """Values kept in the same transaction; None removes one."""
     at: Instant = Instant(0)
 
 

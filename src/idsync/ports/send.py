@@ -6,6 +6,8 @@ from typing import Protocol
 
 import msgspec
 
+from idsync.model.delivery import Phases
+
 
 class SendError(StrEnum):
     """Why no usable answer came."""
@@ -50,6 +52,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     """The answer's body, capped."""
     latency_s: float = 0.0
+    phases: Phases | None = None
+    """Where the time went; None: no request left."""
 
 
 Cancel = Callable[[], None]

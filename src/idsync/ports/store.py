@@ -5,6 +5,7 @@ A Store is `Inbox`, `Directory`, `Lanes`, `Cluster` and `Registry`; every one pa
 
 from collections.abc import Sequence
 from enum import StrEnum
+from types import EllipsisType
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,19 @@ from idsync.model.plan import (
     Waiting,
 )
 from idsync.model.values import EntityId, Instant, PeerName, Subject
+
+
+class PassedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events that went out; every part that is None names all."""
+
+    after: int = 0
+    """Only rows whose sequence is higher."""
+    until: int | None = None
+    """Only rows whose sequence is not higher."""
+    received_from: Instant | None = None
+    received_before: Instant | None = None
+    subject: Subject | None = None
+    """Only events of this outgoing subject."""
 
 
 class Inbox(Protocol):
@@ -58,6 +72,13 @@ class Inbox(Protocol):
 
     async def due_rereads(self, now: Instant, limit: int) -> Sequence[Reread]:
         """Reread jobs whose time has come, oldest first."""
+        ...
+
+    async def passed_on(self, wanted: PassedOn, limit: int) -> Sequence["InboxEntry"]:
+        """Inbox rows whose event goes out, oldest first: what a replay pages through.
+
+        Whoever goes on after the last one misses none: a row is given once no commit can still put one before it.
+        """
         ...
 
 
@@ -251,8 +272,21 @@ class Registry(Protocol):
         """A value the service made for itself (an API key's hash, an endpoint's secret), or None."""
         ...
 
-    async def put_setting(self, name: str, value: bytes) -> None:
-        """Keep a value for itself, replacing the old one, durably."""
+    async def put_setting(self, name: str, value: bytes | None, expected: bytes | EllipsisType | None = ...) -> bool:
+        """Keep a value for itself, durably; None removes it.
+
+        Args:
+            name: what it is called.
+            value: what is kept from now on.
+            expected: what must be there now, None for nothing; not given: whatever is there is replaced.
+
+        Returns:
+            Whether it was written: False where something else than expected was there.
+        """
+        ...
+
+    async def settings(self, prefix: str) -> dict[str, bytes]:
+        """Every value whose name begins so, by name, in the order of names: few and small."""
         ...
 
     async def stats(self) -> Stats:
