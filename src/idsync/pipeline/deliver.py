@@ -146,6 +146,7 @@ class EndpointDeliverer:
         finally:
             for cancel in self._under_way.values():
                 cancel()
+            self._under_way.clear()
 
     def drain(self) -> None:
         """Begin no other request."""
