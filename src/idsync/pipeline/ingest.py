@@ -292,6 +292,7 @@ class Ingest:
                     body=event.body if event is not None else b"",
                     trace=event.trace if event is not None else None,
                     queued_at=plan.at,
+                    not_before=event.not_before if event is not None else None,
                 )
             )
         self._on_committed(plan, committed, deliveries)

@@ -13,7 +13,7 @@ from idsync.stores.sqlite.db import read_verbs
 from idsync.stores.sqlite.file import connect, prepare
 
 VERBS = read_verbs()
-GROWING = ("inbox", "entity", "link", "email", "delivery", "attempt", "wait", "parked", "conflict", "reread")
+GROWING = ("inbox", "entity", "link", "email", "delivery", "attempt", "wait", "parked", "conflict", "reread", "setting")
 WALKS = {"count_all", "count_parked", "conflicts"}
 """Counts for operators walk a table or its index; the newest conflicts are a walk that ends at its limit."""
 

@@ -263,6 +263,7 @@ def _row(  # the optional columns of one row, each named at its call
         changed=(event.changed or ()) if event is not None else (),
         body=msgspec.json.encode(event) if event is not None else body,
         trace=arrival.trace,
+        not_before=arrival.not_before,
     )
 
 

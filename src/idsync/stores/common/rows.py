@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState
+from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState, Phases
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Verdict
 from idsync.model.plan import Command, InboxRow, Reread, Waiting
@@ -24,6 +24,7 @@ decode_emails: Final = msgspec.json.Decoder(list[tuple[str, str, EntityId]]).dec
 _decode_conflict: Final = msgspec.json.Decoder(Conflict).decode
 _decode_command: Final = msgspec.json.Decoder(Command).decode
 _decode_names: Final = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_phases: Final = msgspec.json.Decoder(Phases).decode
 
 
 def inbox_columns(seq: int, row: InboxRow, keys: EntityKeys) -> Row:
@@ -44,13 +45,14 @@ def verdict_columns(seq: int, row: InboxRow, keys: EntityKeys) -> Row:
         encode(row.changed).decode() if row.changed else "[]",
         seal(row.body, row.entity, keys, f"inbox/{seq}"),
         row.trace,
+        row.not_before,
     )
 
 
 def inbox_entry(row: Row) -> InboxEntry:
     """Read an inbox row whole."""
-    seq, peer, id_, type_, subject, received_at, verdict, reason, entity, event_id, *rest, body, trace, key = row
-    event_type, event_subject, version, changed = rest
+    seq, peer, id_, type_, subject, received_at, verdict, reason, entity, event_id, *rest, key = row
+    event_type, event_subject, version, changed, body, trace, not_before = rest
     return InboxEntry(
         seq,
         InboxRow(
@@ -69,6 +71,7 @@ def inbox_entry(row: Row) -> InboxEntry:
             changed=_decode_names(changed),
             body=unseal(body, entity, key, f"inbox/{seq}"),
             trace=trace,
+            not_before=not_before,
         ),
     )
 
@@ -101,7 +104,8 @@ def reread(row: Row) -> Reread:
 
 def delivery(row: Row) -> Delivery:
     """Read a delivery; one without an event has sequence 0 and nothing to post."""
-    tick, id_, lane, subject, event, version, event_id, event_type, body, trace, queued_at, entity, key = row
+    tick, id_, lane, subject, event, version, event_id, event_type, body, trace, *rest = row
+    not_before, queued_at, entity, key = rest
     return Delivery(
         id=id_,
         lane=lane,
@@ -113,6 +117,7 @@ def delivery(row: Row) -> Delivery:
         body=unseal(body, entity, key, f"inbox/{event}") if body else b"",
         trace=trace,
         queued_at=queued_at,
+        not_before=not_before,
         tick=tick,
     )
 
@@ -193,13 +198,14 @@ def attempt_columns(one: Attempt, keys: EntityKeys) -> Row:
         seal(one.response, entity, keys, f"attempt/{one.delivery}/{one.number}"),
         one.trace,
         entity,
+        None if one.phases is None else encode(one.phases).decode(),
     )
 
 
 def attempt(row: Row) -> Attempt:
     """Read a try."""
     delivery_id, event, destination, subject, number, at, outcome, status, error, latency_ms, *rest = row
-    response, trace, entity, key = rest
+    response, trace, entity, phases, key = rest
     return Attempt(
         delivery=delivery_id,
         event=event,
@@ -211,6 +217,7 @@ def attempt(row: Row) -> Attempt:
         status=status,
         error=error,
         latency_ms=latency_ms,
+        phases=None if phases is None else _decode_phases(phases),
         response=unseal(response, entity, key, f"attempt/{delivery_id}/{number}"),
         trace=trace,
     )

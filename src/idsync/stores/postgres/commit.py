@@ -19,6 +19,7 @@ from idsync.stores.common import rows
 from idsync.stores.common.rows import Row
 from idsync.stores.common.seal import EntityKeys, make_key
 from idsync.stores.common.sense import check_sense, email_of, entities_named, expected_revs, given_up
+from idsync.stores.postgres import registry
 from idsync.stores.postgres.claims import Changes
 from idsync.stores.postgres.db import REPEATED, Db, columns_of
 from idsync.stores.postgres.lanes import LaneMap
@@ -229,7 +230,7 @@ async def _write_sources(db: Db, plan: Plan) -> None:
 
 
 async def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
-    """Write what the deliver side settles: attempts, positions, parked rows, commands."""
+    """Write what the deliver side settles: attempts, positions, parked rows, commands, settings."""
     tries = plan.attempts if not plan.is_repeated else await _not_written(db, plan.attempts)
     await db.write_many("insert_attempts", [rows.attempt_columns(one, keys) for one in tries])
     progress = [(lane, tick, id_) for lane, (tick, id_) in plan.progress.items()]
@@ -241,6 +242,7 @@ async def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
         await db.write("delete_parked", sorted(plan.unparked))
     if plan.commands_done:
         await db.write("delete_commands", sorted(plan.commands_done))
+    await registry.put_settings(db, plan.settings)
 
 
 async def _not_written(db: Db, tries: Sequence[Attempt]) -> list[Attempt]:

@@ -1,11 +1,12 @@
-"""What is read of events and entities. Each function is one statement, and so sees one moment; `recent` is two."""
+"""What is read of events and entities. A function that is one statement sees one moment."""
 
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt, Verdict
 from idsync.model.plan import EmailKey, InboxKey, Keys, LinkKey, Reread, Snapshot, Waiting
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName
-from idsync.ports import InboxEntry
+from idsync.ports import InboxEntry, PassedOn
 from idsync.stores.common import rows
+from idsync.stores.common.passed import STRETCH_ROWS, collect
 from idsync.stores.postgres.db import Db
 
 FOUND_MAX = 20
@@ -92,3 +93,19 @@ async def recent(db: Db, after: int, limit: int) -> list[InboxEntry]:
     """Read inbox rows after a sequence, oldest first, up to the first that somebody may still add."""
     ((horizon,),) = await db.read("horizon")
     return [rows.inbox_entry(row) for row in await db.read("recent", after, limit, horizon)]
+
+
+async def passed_on(db: Db, wanted: PassedOn, limit: int) -> list[InboxEntry]:
+    """Read inbox rows whose event goes out, oldest first, up to the first that somebody may still add."""
+    ((horizon,),) = await db.read("horizon")
+    until = horizon if wanted.until is None else min(wanted.until, horizon)
+
+    async def look(rest: PassedOn, room: int) -> tuple[int | None, list[InboxEntry]]:
+        ((last,),) = await db.read("scan_passed_on", rest.after, until, STRETCH_ROWS)
+        if last is None:
+            return None, []
+        filters = (rest.received_from, rest.received_before, rest.subject)
+        found = await db.read("passed_on", rest.after, last, *filters, room)
+        return last, [rows.inbox_entry(row) for row in found]
+
+    return await collect(look, wanted, limit)

@@ -7,7 +7,7 @@ from typing import Final
 from idsync.model.delivery import Attempt, Delivery, Parked, Place
 from idsync.model.destination import Destination, Lane, Level, lane_number
 from idsync.model.plan import Command, InboxRow, LaneCursor, LanePage
-from idsync.model.values import Subject
+from idsync.model.values import Instant, Subject
 from idsync.ports import DeliveryRecord, ParkedFilter
 from idsync.stores.common import rows
 from idsync.stores.common.lanes import LANE_COLUMN, cut_page, lanes_of, standings
@@ -19,8 +19,8 @@ from idsync.stores.postgres.pool import OPENING_LOCK
 BODIES_MAX: Final = 8_192
 BODIES_BYTES_MAX: Final = 16 * 1024 * 1024
 
-Sent = tuple[str | None, str | None, bytes, str | None]
-"""What went out for an inbox row: (event id, event type, body, trace)."""
+Sent = tuple[str | None, str | None, bytes, str | None, Instant | None]
+"""What goes out for an inbox row: (event id, event type, body, trace, not before)."""
 
 
 class Bodies:
@@ -35,7 +35,7 @@ class Bodies:
         """Keep some; the oldest go where there are too many, or they are too large."""
         for seq, row in sent:
             self.forget(seq)
-            self._kept[seq] = (row.event_id, row.event_type, row.body, row.trace)
+            self._kept[seq] = (row.event_id, row.event_type, row.body, row.trace, row.not_before)
             self._size_bytes += len(row.body)
         while len(self._kept) > BODIES_MAX or self._size_bytes > BODIES_BYTES_MAX:
             self.forget(next(iter(self._kept)))
@@ -124,15 +124,15 @@ async def _find_sent(db: Db, wanted: dict[int, bool]) -> dict[int, Sent]:
         return {}
     found = await db.read("find_events", list(wanted), list(wanted.values()))
     return {
-        seq: (event_id, event_type, unseal(body, entity, key, f"inbox/{seq}"), trace)
-        for seq, event_id, event_type, body, trace, entity, key in found
+        seq: (event_id, event_type, unseal(body, entity, key, f"inbox/{seq}"), trace, not_before)
+        for seq, event_id, event_type, body, trace, not_before, entity, key in found
     }
 
 
 def _delivery(row: Row, sent: dict[int, Sent], *, is_target: bool) -> Delivery:
     """Put a delivery together; one without an event has sequence 0 and nothing to post."""
     tick, id_, lane, subject, event, version, queued_at = row
-    event_id, event_type, body, trace = sent.get(event, (None, None, b"", None))
+    event_id, event_type, body, trace, not_before = sent.get(event, (None, None, b"", None, None))
     return Delivery(
         id=id_,
         lane=lane,
@@ -144,6 +144,7 @@ def _delivery(row: Row, sent: dict[int, Sent], *, is_target: bool) -> Delivery:
         body=b"" if is_target else body,
         trace=trace,
         queued_at=queued_at,
+        not_before=not_before,
         tick=tick,
     )
 

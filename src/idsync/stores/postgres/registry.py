@@ -1,6 +1,7 @@
 """What the service and its processes know of themselves: epochs, leases, ticks, positions, settings, counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import EllipsisType
 from typing import Final
 
 import msgspec
@@ -60,9 +61,31 @@ async def setting(db: Db, name: str) -> bytes | None:
     return None if row is None else row[0]
 
 
-async def put_setting(db: Db, name: str, value: bytes) -> None:
-    """Keep a value for the service itself. Writes."""
-    await db.write("put_setting", name, value)
+async def settings(db: Db, prefix: str) -> dict[str, bytes]:
+    """Read the values whose names begin so, in the order of names."""
+    return await db.read_pairs("find_settings", prefix)
+
+
+async def put_setting(db: Db, name: str, value: bytes | None, expected: bytes | EllipsisType | None) -> bool:
+    """Keep a value for the service itself, or remove it, where what was expected is there. Writes at once."""
+    if isinstance(expected, EllipsisType):
+        await put_settings(db, {name: value})
+        return True
+    if expected is None:
+        return await setting(db, name) is None if value is None else await db.write("insert_setting", name, value) > 0
+    if value is None:
+        return await db.write("delete_setting", name, expected) > 0
+    return await db.write("swap_setting", name, value, expected) > 0
+
+
+async def put_settings(db: Db, values: Mapping[str, bytes | None]) -> None:
+    """Keep values for the service itself, in one order everywhere; None removes one. Writes."""
+    for name in sorted(values):
+        value = values[name]
+        if value is None:
+            await db.write("delete_setting", name, None)
+        else:
+            await db.write("put_setting", name, value)
 
 
 async def stats(db: Db) -> Stats:

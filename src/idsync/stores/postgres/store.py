@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import EllipsisType
 
 from idsync.model.delivery import Attempt, Parked, Place
 from idsync.model.destination import Destination, Lane
@@ -20,7 +21,7 @@ from idsync.model.plan import (
     Waiting,
 )
 from idsync.model.values import EntityId, Instant, PeerName
-from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, Stats
+from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, PassedOn, Stats
 from idsync.stores.common.retention import Retention
 from idsync.stores.postgres import directory, lanes, registry, retention
 from idsync.stores.postgres.commit import commit
@@ -107,6 +108,11 @@ class PostgresStore:
         """Reread jobs whose time has come, oldest first."""
         async with self._connections.taken(Use.LINE) as db:
             return await directory.due_rereads(db, now, limit)
+
+    async def passed_on(self, wanted: PassedOn, limit: int) -> Sequence[InboxEntry]:
+        """Inbox rows whose event goes out, oldest first, up to the first that somebody may still add."""
+        async with self._connections.taken(Use.VIEW) as db:
+            return await directory.passed_on(db, wanted, limit)
 
     # --- Directory
 
@@ -243,10 +249,15 @@ class PostgresStore:
         async with self._connections.taken(Use.LINE) as db:
             return await registry.setting(db, name)
 
-    async def put_setting(self, name: str, value: bytes) -> None:
-        """Keep a value for itself, replacing the old one, durably."""
+    async def put_setting(self, name: str, value: bytes | None, expected: bytes | EllipsisType | None = ...) -> bool:
+        """Keep a value for itself, durably, or remove it; say whether what was expected was there."""
         async with self._connections.taken(Use.LINE) as db:
-            await registry.put_setting(db, name, value)
+            return await registry.put_setting(db, name, value, expected)
+
+    async def settings(self, prefix: str) -> dict[str, bytes]:
+        """Every value whose name begins so, by name, in the order of names."""
+        async with self._connections.taken(Use.LINE) as db:
+            return await registry.settings(db, prefix)
 
     async def stats(self) -> Stats:
         """Counts for operators; destinations without any are left out."""

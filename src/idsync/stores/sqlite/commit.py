@@ -25,7 +25,7 @@ from idsync.stores.common.sense import (
     moved_emails,
     moved_links,
 )
-from idsync.stores.sqlite import cluster
+from idsync.stores.sqlite import cluster, registry
 from idsync.stores.sqlite.db import Db, to_json
 from idsync.stores.sqlite.directory import find_emails, find_links
 
@@ -177,7 +177,7 @@ def _write_sources(db: Db, plan: Plan) -> None:
 
 
 def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
-    """Write what the deliver side settles: attempts, positions, parked rows, commands."""
+    """Write what the deliver side settles: attempts, positions, parked rows, commands, settings."""
     tries = plan.attempts if not plan.is_repeated else _not_written(db, plan.attempts)
     db.write_many("insert_attempt", [rows.attempt_columns(one, keys) for one in tries])
     places = [(lane, id_) for lane, (_, id_) in plan.progress.items()]
@@ -188,6 +188,7 @@ def _write_results(db: Db, plan: Plan, keys: EntityKeys) -> None:
         db.write("delete_parked", to_json(plan.unparked))
     if plan.commands_done:
         db.write("delete_commands", to_json(plan.commands_done))
+    registry.put_settings(db, plan.settings)
 
 
 def _not_written(db: Db, tries: Sequence[Attempt]) -> list[Attempt]:

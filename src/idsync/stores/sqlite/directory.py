@@ -6,12 +6,14 @@ from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt
 from idsync.model.plan import EmailKey, InboxKey, Keys, LinkKey, Reread, Snapshot, Waiting
 from idsync.model.values import EntityId, Instant
-from idsync.ports import InboxEntry
+from idsync.ports import InboxEntry, PassedOn
 from idsync.stores.common import rows
+from idsync.stores.common.passed import STRETCH_ROWS
 from idsync.stores.sqlite.db import Db
 
 FOUND_MAX = 20
 """Entities that one search gives at most."""
+SEQ_MAX = 2**63 - 1
 
 
 def load(db: Db, keys: Keys) -> Snapshot:
@@ -96,3 +98,15 @@ def timeline(db: Db, entity: EntityId, limit: int) -> list[InboxEntry]:
 def recent(db: Db, after: int, limit: int) -> list[InboxEntry]:
     """Read inbox rows after a sequence, oldest first."""
     return [rows.inbox_entry(row) for row in db.read("recent", after, limit)]
+
+
+def passed_on(db: Db, wanted: PassedOn, limit: int) -> tuple[int | None, list[InboxEntry]]:
+    """Look at the next stretch of the inbox: the last row of it, None if there is none; those that go out."""
+    until = SEQ_MAX if wanted.until is None else wanted.until
+    with db.moment():
+        ((last,),) = db.read("scan_passed_on", wanted.after, until, STRETCH_ROWS)
+        if last is None:
+            return None, []
+        filters = (wanted.received_from, wanted.received_before, wanted.subject)
+        found = db.read("passed_on", wanted.after, last, *filters, limit)
+    return last, [rows.inbox_entry(row) for row in found]

@@ -1,5 +1,8 @@
 """What the service knows of itself: epochs, positions, settings, counts."""
 
+from collections.abc import Mapping
+from types import EllipsisType
+
 from idsync.model.delivery import ParkedState
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
@@ -26,9 +29,26 @@ def setting(db: Db, name: str) -> bytes | None:
     return None if row is None else row[0]
 
 
-def put_setting(db: Db, name: str, value: bytes) -> None:
-    """Keep a value for the service itself. Writes."""
-    db.write("put_setting", name, value)
+def settings(db: Db, prefix: str) -> dict[str, bytes]:
+    """Read the values whose names begin so, in the order of names."""
+    return dict((name, value) for name, value in db.read("find_settings", prefix))  # noqa: C402  # typed pairs
+
+
+def put_setting(db: Db, name: str, value: bytes | None, expected: bytes | EllipsisType | None) -> bool:
+    """Keep a value for the service itself, or remove it, if what is there is what was expected. Writes."""
+    if not isinstance(expected, EllipsisType) and setting(db, name) != expected:
+        return False
+    put_settings(db, {name: value})
+    return True
+
+
+def put_settings(db: Db, values: Mapping[str, bytes | None]) -> None:
+    """Keep values for the service itself; None removes one. Writes."""
+    for name, value in values.items():
+        if value is None:
+            db.write("delete_setting", name)
+        else:
+            db.write("put_setting", name, value)
 
 
 def stats(db: Db) -> Stats:

@@ -7,6 +7,7 @@ operators or from a backlog. Reads and commits wait for the disk in threads (`th
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Final
 
 from idsync.model.delivery import Attempt, Parked, Place
@@ -25,7 +26,8 @@ from idsync.model.plan import (
     Waiting,
 )
 from idsync.model.values import EntityId, Instant, PeerName
-from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, Stats
+from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, PassedOn, Stats
+from idsync.stores.common.passed import collect
 from idsync.stores.common.retention import Retention
 from idsync.stores.sqlite import cluster, directory, lanes, registry
 from idsync.stores.sqlite.commit import commit
@@ -91,6 +93,10 @@ class SqliteStore:
     async def due_rereads(self, now: Instant, limit: int) -> Sequence[Reread]:
         """Reread jobs whose time has come, oldest first."""
         return await self._loader.read(directory.due_rereads, now, limit)
+
+    async def passed_on(self, wanted: PassedOn, limit: int) -> Sequence[InboxEntry]:
+        """Inbox rows whose event goes out, oldest first; other views are answered in between."""
+        return await collect(lambda rest, room: self._viewer.read(directory.passed_on, rest, room), wanted, limit)
 
     # --- Directory
 
@@ -204,9 +210,13 @@ class SqliteStore:
         """A value the service made for itself, or None."""
         return await self._loader.read(registry.setting, name)
 
-    async def put_setting(self, name: str, value: bytes) -> None:
-        """Keep a value for itself, replacing the old one, durably."""
-        await self._writer.write(lambda db: registry.put_setting(db, name, value), 1)
+    async def put_setting(self, name: str, value: bytes | None, expected: bytes | EllipsisType | None = ...) -> bool:
+        """Keep a value for itself, durably, or remove it; say whether what was expected was there."""
+        return await self._writer.write(lambda db: registry.put_setting(db, name, value, expected), 1)
+
+    async def settings(self, prefix: str) -> dict[str, bytes]:
+        """Every value whose name begins so, by name, in the order of names."""
+        return await self._loader.read(registry.settings, prefix)
 
     async def stats(self) -> Stats:
         """Counts for operators; destinations without any are left out."""

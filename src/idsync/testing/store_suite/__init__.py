@@ -10,7 +10,18 @@ a store that ends with its process is not put through them, and says so in its o
 
 from typing import Final
 
-from idsync.testing.store_suite import cluster, directory, durable, inbox, lanes, races, registry, retention, waits
+from idsync.testing.store_suite import (
+    cluster,
+    directory,
+    durable,
+    inbox,
+    lanes,
+    races,
+    registry,
+    retention,
+    settings,
+    waits,
+)
 from idsync.testing.store_suite.durable import DurableCheck, StoreRig
 from idsync.testing.store_suite.samples import Check
 
@@ -23,6 +34,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *cluster.CHECKS,
     *races.CHECKS,
     *registry.CHECKS,
+    *settings.CHECKS,
 )
 DURABLE_CHECKS: Final[tuple[DurableCheck, ...]] = durable.CHECKS
 

@@ -66,6 +66,7 @@ async def reopened_store_has_kept_everything(rig: StoreRig) -> None:
         )
     )
     await rig.store.put_setting("secret", b"value")
+    await line.commit(Plan(epoch=0, settings={"planned": b"value"}))
     store = await rig.reopen()
     assert [entry.seq for entry in await store.recent(0, 10)] == list(committed.inbox)
     assert [entry.row for entry in await store.timeline(entity.id, 10)] == [one]
@@ -75,7 +76,7 @@ async def reopened_store_has_kept_everything(rig: StoreRig) -> None:
     assert list(await store.attempts(1)) == [tried(1, 1)]
     assert list(await store.parked(ParkedFilter(), 10)) == [parked_row(1, line.audit[0])]
     assert dict(await store.open([AUDIT]))[line.audit[0]] == (0, 8)
-    assert await store.setting("secret") == b"value"
+    assert await store.settings("") == {"planned": b"value", "secret": b"value"}
 
 
 async def epochs_go_on_after_reopening(rig: StoreRig) -> None:

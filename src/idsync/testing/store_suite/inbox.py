@@ -7,9 +7,9 @@ import msgspec
 
 from idsync.errors import DataRefused
 from idsync.model.event import Receipt, Verdict
-from idsync.model.plan import Committed, EntityWrite, InboxKey, Keys, LaneRow, Plan, Redo
+from idsync.model.plan import Committed, EntityWrite, InboxKey, Keys, LaneRow, Plan, Redo, Settle, Wait
 from idsync.model.values import EntityId, Instant, PeerName, Subject
-from idsync.ports import InboxEntry, Store
+from idsync.ports import InboxEntry, PassedOn, Store
 from idsync.testing.store_suite.samples import APP, AT, AUTH, HOSTILE_TEXTS, Check, begin, person, row
 
 LONE_SURROGATE: Final = "cut\ud83d"
@@ -72,6 +72,7 @@ async def every_column_of_an_event_survives(store: Store) -> None:
     full = msgspec.structs.replace(
         row("e1", body=bytes(range(256))), reason="why", changed=("email", "na\x00me"), version=7, trace="00-trace"
     )
+    full = msgspec.structs.replace(full, not_before=Instant(AT + 1))
     bare = msgspec.structs.replace(row("e2"), event_id=None, event_type=None, event_subject=None)
     committed = await line.accept(full, bare)
     expected = [InboxEntry(seq, one) for seq, one in zip(committed.inbox, (full, bare), strict=True)]
@@ -206,6 +207,74 @@ async def caller_that_gives_up_does_not_undo_its_plan(store: Store) -> None:
     assert [entry.row.id for entry in await store.recent(0, 10)] == ["e1", "e2"]
 
 
+async def events_that_went_out_follow_a_sequence(store: Store) -> None:
+    """Oldest first, whole, past what was seen, at most as many as asked for; what nobody was sent is left out."""
+    line = await begin(store)
+    entity = person(1)
+    quiet = msgspec.structs.replace(row("quiet"), event_id=None, event_type=None, event_subject=None)
+    out = [row("e0"), row("e1", entity=entity, body=b"body"), row("e2"), row("e3")]
+    rows = (out[0], quiet, *out[1:])
+    seqs = (await line.commit(Plan(epoch=0, inbox=rows, entities=(EntityWrite(entity, None),)))).inbox
+    sent = [InboxEntry(seq, one) for seq, one in zip(seqs, rows, strict=True) if one is not quiet]
+    assert list(await store.passed_on(PassedOn(), 10)) == sent
+    assert list(await store.passed_on(PassedOn(), 2)) == sent[:2]
+    assert list(await store.passed_on(PassedOn(after=seqs[0]), 2)) == sent[1:3]
+    assert list(await store.passed_on(PassedOn(after=seqs[0], until=seqs[3]), 10)) == sent[1:3]
+    assert not await store.passed_on(PassedOn(after=seqs[-1]), 10)
+    assert not await store.passed_on(PassedOn(), 0)
+
+
+async def events_that_went_out_are_found_by_when_and_of_whom(store: Store) -> None:
+    """From an instant, before another one, of one outgoing subject: whoever published it, and all of these at once."""
+    line = await begin(store)
+    entity = person(1)
+    merged = row("merged", entity=entity, received_at=Instant(AT + 2))
+    published = msgspec.structs.replace(row("published"), event_subject=merged.event_subject)
+    late = msgspec.structs.replace(published, id="late", received_at=Instant(AT + 3))
+    rows = (row("e1"), published, merged, row("e2", received_at=Instant(AT + 1)), late)
+    await line.commit(Plan(epoch=0, inbox=rows, entities=(EntityWrite(entity, None),)))
+    subject = merged.event_subject
+    for wanted, ids in (
+        (PassedOn(received_from=Instant(AT + 1)), ["merged", "e2", "late"]),
+        (PassedOn(received_before=Instant(AT + 2)), ["e1", "published", "e2"]),
+        (PassedOn(received_from=Instant(AT + 1), received_before=Instant(AT + 3)), ["merged", "e2"]),
+        (PassedOn(subject=subject), ["published", "merged", "late"]),
+        (PassedOn(subject=Subject("user/e1")), ["e1"]),
+        (PassedOn(subject=Subject("user/e_")), []),
+        (PassedOn(subject=subject, received_from=Instant(AT + 1), received_before=Instant(AT + 3)), ["merged"]),
+    ):
+        assert [one.row.id for one in await store.passed_on(wanted, 10)] == ids, wanted
+
+
+async def event_that_waited_went_out_once_it_was_settled(store: Store) -> None:
+    """At its old place, with what is in its row by then."""
+    line = await begin(store)
+    waiting = msgspec.structs.replace(row("e1"), event_id=None, event_type=None, event_subject=None)
+    plan = Plan(epoch=0, inbox=(waiting, row("e2")), waits=(Wait(row=0, reason="missing_parent"),))
+    seqs = (await line.commit(plan)).inbox
+    assert [one.seq for one in await store.passed_on(PassedOn(), 10)] == [seqs[1]]
+    settled = msgspec.structs.replace(row("e1"), not_before=Instant(AT + 7))
+    await line.commit(Plan(epoch=0, settles=(Settle(seq=seqs[0], row=settled),)))
+    assert [one.seq for one in await store.passed_on(PassedOn(), 10)] == list(seqs)
+    assert (await store.passed_on(PassedOn(), 1))[0].row == settled
+
+
+async def few_events_are_found_among_many(store: Store) -> None:
+    """However many rows lie between them: page by page none is missed and none is given twice."""
+    line = await begin(store)
+    rare = Subject("user/rare")
+    for part in range(12):
+        rows = [row(f"e{part}-{number}") for number in range(1_000)]
+        rows[part] = msgspec.structs.replace(rows[part], event_subject=rare)
+        await line.commit(Plan(epoch=0, inbox=tuple(rows)))
+    found: list[str] = []
+    after = 0
+    while page := await store.passed_on(PassedOn(after=after, subject=rare), 5):
+        found += [one.row.id for one in page]
+        after = page[-1].seq
+    assert found == [f"e{part}-{part}" for part in range(12)]
+
+
 async def _is_refused(store: Store, epoch: int, plan: Plan) -> None:
     try:
         result = await store.commit(msgspec.structs.replace(plan, epoch=epoch, at=AT))
@@ -232,4 +301,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     two_hundred_plans_at_once_are_all_written,
     thousand_events_fit_into_one_plan,
     caller_that_gives_up_does_not_undo_its_plan,
+    events_that_went_out_follow_a_sequence,
+    events_that_went_out_are_found_by_when_and_of_whom,
+    event_that_waited_went_out_once_it_was_settled,
+    few_events_are_found_among_many,
 )

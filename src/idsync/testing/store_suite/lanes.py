@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from idsync.errors import DataRefused
-from idsync.model.delivery import FIRST_PLACE, Delivery, Outcome, ParkedState
+from idsync.model.delivery import FIRST_PLACE, Delivery, Outcome, ParkedState, Phases
 from idsync.model.destination import Lane, Level
 from idsync.model.plan import Command, CommandName, Committed, EntityWrite, LaneCursor, LanePage, LaneRow, Plan
 from idsync.model.values import Instant, Subject
@@ -13,6 +13,7 @@ from idsync.ports import DeliveryRecord, DeliveryState, ParkedFilter, Store
 from idsync.testing.store_suite.samples import (
     AT,
     AUDIT,
+    LATER,
     TARGET,
     Check,
     Line,
@@ -88,10 +89,10 @@ async def reading_no_lane_gives_nothing(store: Store) -> None:
 
 
 async def delivery_to_an_endpoint_carries_what_is_posted(store: Store) -> None:
-    """The event's id, type, bytes and trace, decrypted; a Target gets no bytes: it writes the entity as it is now."""
+    """The event's id, type, bytes, trace and earliest time; no bytes to a Target, which writes what is now."""
     line = await begin(store)
     entity = person(1, rev=4)
-    one = msgspec.structs.replace(row("e1", entity=entity, body=b'{"n": 1.0}'), trace="00-trace")
+    one = msgspec.structs.replace(row("e1", entity=entity, body=b'{"n": 1.0}'), trace="00-trace", not_before=LATER)
     queued = tuple(LaneRow(lane.id, one.subject, 4, row=0) for lane in (line.audit[0], line.target[1]))
     plan = Plan(epoch=0, inbox=(one,), entities=(EntityWrite(entity, None),), deliveries=queued)
     committed = await line.commit(plan)
@@ -106,6 +107,7 @@ async def delivery_to_an_endpoint_carries_what_is_posted(store: Store) -> None:
         body=b'{"n": 1.0}',
         trace="00-trace",
         queued_at=AT,
+        not_before=LATER,
     )
     to_target = msgspec.structs.replace(to_endpoint, id=committed.deliveries[1], lane=line.target[1].id, body=b"")
     page = await line.read(line.audit[0].id, line.target[1].id)
@@ -194,7 +196,8 @@ async def attempts_of_an_event_come_oldest_first(store: Store) -> None:
     """Every try of every delivery of it, and of no other event."""
     line = await begin(store)
     failed = msgspec.structs.replace(tried(1, 5, outcome=Outcome.FAILED), status=None, error="timeout", response=b"")
-    tries = [failed, tried(2, 5), tried(1, 5, number=2)]
+    timed = msgspec.structs.replace(tried(2, 5), phases=Phases(0.5, 1.25, 2.0, 1 / 3, 0.0))
+    tries = [failed, timed, tried(1, 5, number=2)]
     await line.commit(Plan(epoch=0, attempts=(*tries[:2], tried(3, 6))))
     await line.commit(Plan(epoch=0, attempts=(tries[2],)))
     assert list(await store.attempts(5)) == tries

@@ -27,7 +27,9 @@ MORE = (
     "ALTER TABLE inbox ADD COLUMN later text; ALTER TABLE entity ADD COLUMN later text NOT NULL DEFAULT 'x';"
     "CREATE TABLE more (id integer)"
 )
-LESS = "-- Less.\n-- oldest: 2\nDROP TABLE conflict"
+KNOWN = list(range(1, len(OLD) + 1))
+MORE_IS = len(OLD) + 1
+LESS = f"-- Less.\n-- oldest: {MORE_IS}\nDROP TABLE conflict"
 STALL_S = 2.5
 """Less than a statement of ours waits for a lock, and more than a busy machine needs for a turn."""
 HANGS = "-- Hangs.\n-- oldest: 1\nCREATE TABLE half (id integer); SELECT pg_sleep(300)"
@@ -44,7 +46,7 @@ async def test_processes_that_start_at_once_make_each_step_once(postgres_url: st
     epochs = [await one.start() for one in opened]
     assert len(set(epochs)) == 6
     await asyncio.gather(*(one.close() for one in opened))
-    assert await _steps_of(postgres_url) == [1, 2]
+    assert await _steps_of(postgres_url) == [*KNOWN, MORE_IS]
 
 
 async def test_schema_grows_while_older_processes_work(store: PostgresStore, postgres_url: str) -> None:
@@ -52,7 +54,7 @@ async def test_schema_grows_while_older_processes_work(store: PostgresStore, pos
     line = await begin(store)
     async with _under_load(line) as took_s:
         newer = await open_store(postgres_url, steps=(*OLD, MORE))
-    assert await _steps_of(postgres_url) == [1, 2]
+    assert await _steps_of(postgres_url) == [*KNOWN, MORE_IS]
     await (await begin(newer)).accept(row("new"))
     older = await open_store(postgres_url)
     assert "new" in [entry.row.id for entry in await older.recent(0, 10_000)]
@@ -76,7 +78,7 @@ async def test_long_transaction_keeps_the_step_waiting_and_nobody_else(store: Po
     await reader.close()
     async with asyncio.timeout(10):
         await (await opening).close()
-    assert await _steps_of(postgres_url) == [1, 2]
+    assert await _steps_of(postgres_url) == [*KNOWN, MORE_IS]
 
 
 async def test_step_that_never_gets_its_locks_is_given_up(
@@ -91,7 +93,7 @@ async def test_step_that_never_gets_its_locks_is_given_up(
         with pytest.raises(StoreError, match="another transaction keeps what must be locked"):
             await open_store(postgres_url, steps=(*OLD, MORE))
     await reader.close()
-    assert await _steps_of(postgres_url) == [1]
+    assert await _steps_of(postgres_url) == KNOWN
 
 
 async def test_process_killed_in_a_step_leaves_nothing_of_it(store: PostgresStore, postgres_url: str) -> None:
@@ -114,14 +116,14 @@ async def test_step_that_fails_keeps_the_steps_before_it(store: PostgresStore, p
     broken = "-- Half.\n-- oldest: 1\nCREATE TABLE half (id integer); CREATE nonsense"
     with pytest.raises(StoreError):
         await open_store(postgres_url, steps=(*OLD, MORE, broken))
-    assert await _steps_of(postgres_url) == [1, 2]
+    assert await _steps_of(postgres_url) == [*KNOWN, MORE_IS]
     await (await begin(store)).accept(row("e1"))
 
 
 async def test_process_that_knows_too_little_is_refused(store: PostgresStore, postgres_url: str) -> None:
     """Once a step says that less than its number will not do."""
     await (await open_store(postgres_url, steps=(*OLD, LESS))).close()
-    with pytest.raises(StoreVersion, match="needs an idsync that knows schema 2, this one knows 1"):
+    with pytest.raises(StoreVersion, match=f"needs an idsync that knows schema {MORE_IS}, this one knows {len(OLD)}"):
         await open_store(postgres_url)
 
 
@@ -134,7 +136,7 @@ async def test_running_process_that_knows_too_little_ends_at_once(store: Postgre
     await until(lambda: store._news._listening is not None)
     additive = await open_store(postgres_url, steps=(*OLD, MORE))
     assert not running.done()
-    await (await open_store(postgres_url, steps=(*OLD, MORE, LESS.replace("2", "3")))).close()
+    await (await open_store(postgres_url, steps=(*OLD, MORE, LESS.replace(str(MORE_IS), str(MORE_IS + 1))))).close()
     async with asyncio.timeout(5):
         with pytest.raises(StoreVersion, match="start the newer one"):
             await running

@@ -17,7 +17,10 @@ from idsync.stores.postgres.pool import connect
 
 VERBS = read_texts("sql")
 RINGS = ("inbox", "attempt", "delivery", "batch")
-GROWING = ("inbox", "entity", "link", "email", "delivery", "batch", "progress", "attempt", "wait", "parked", "conflict")
+GROWING = (
+    *("inbox", "entity", "link", "email", "delivery", "batch", "progress", "attempt", "wait", "parked", "conflict"),
+    "setting",
+)
 WALKS = {
     *("count_all", "count_parked", "count_queued", "conflicts", "trim_conflicts", "adopt_ticks"),
     *(f"{verb}_{table}" for verb in ("count", "needed", "newest", "keep") for table in RINGS),

@@ -2,5 +2,5 @@
 -- its place in the order stay, while what went out for it must stand where its deliveries look, in the row.
 UPDATE inbox
 SET verdict = ?, reason = ?, entity = ?, event_id = ?, event_type = ?, event_subject = ?, version = ?, changed = ?, body = ?,
-  trace = ?
+  trace = ?, not_before = ?
 WHERE seq = ?

@@ -1,0 +1,2 @@
+-- Removes one value of the service itself, in a write transaction.
+DELETE FROM setting WHERE name = ?
