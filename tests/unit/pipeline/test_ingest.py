@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from idsync.errors import DataRefused, StoreBusy, StoreFenced
+from idsync.model.delivery import FIRST_PLACE
 from idsync.model.event import Op, Verdict
-from idsync.model.plan import CommitResult, Plan, Position
-from idsync.model.values import PeerName, Value
+from idsync.model.plan import CommitResult, LaneCursor, Plan, Position
+from idsync.model.values import Instant, PeerName, Value
 from idsync.pipeline.ingest import Submission
 from idsync.testing.clock import FakeClock
 from tests.unit.pipeline.conftest import APP, AUTH, Door
@@ -67,6 +68,15 @@ async def test_an_event_without_an_entity_goes_to_its_endpoints_unchanged(door: 
     (delivery,) = door.queued
     assert (delivery.event_id, delivery.subject) == ("evt_1", "order/1")
     assert b'"data":{"n":1}' in delivery.body
+
+
+async def test_an_event_that_is_held_back_says_so_to_its_endpoints(door: Door) -> None:
+    """From memory as from the store: whoever delivers it knows the earliest time."""
+    await door.take(msgspec.structs.replace(door.event("evt_1"), not_before=Instant(7)))
+    (delivery,) = door.queued
+    assert delivery.not_before == 7
+    page = await door.store.read([LaneCursor(delivery.lane, FIRST_PLACE)], 10)
+    assert list(page.deliveries) == [delivery]
 
 
 async def test_what_refers_to_an_unknown_identity_waits_for_its_arrival(door: Door) -> None:

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from idsync.errors import StoreError, StoreLocked, StoreVersion
+from idsync.ports import PassedOn
 from idsync.stores.sqlite import SqliteStore, open_store
 from idsync.stores.sqlite.file import (
     APPLICATION_ID,
@@ -133,6 +134,26 @@ def test_sqlite_with_the_wal_reset_fault_is_refused(version: str, *, is_safe: bo
     else:
         with pytest.raises(StoreVersion, match="may damage"):
             check_sqlite(version)
+
+
+async def test_file_of_the_first_schema_is_brought_up_to_date_in_place(path: Path) -> None:
+    """Its rows are read, without what nobody knew of when they were written."""
+    connection = connect(str(path))
+    migrate(connection, read_migrations()[:1], 1)
+    connection.execute(
+        "INSERT INTO inbox (seq, peer, id, type, subject, received_at, verdict, event_id, version, changed, body)"
+        " VALUES (1, 'auth', 'e1', 'user.updated', 'user/1', 0, 'applied', 'event-1', 0, '[]', x'')"
+    )
+    connection.execute(
+        "INSERT INTO attempt (delivery, event, destination, subject, number, at, outcome, latency_ms, response)"
+        " VALUES (1, 1, 'endpoint:audit', 'user/1', 1, 0, 'delivered', 1, x'')"
+    )
+    connection.close()
+    store = await open_store(path)
+    (entry,) = await store.passed_on(PassedOn(), 10)
+    assert (entry.row.id, entry.row.not_before) == ("e1", None)
+    assert [one.phases for one in await store.attempts(1)] == [None]
+    await store.close()
 
 
 def test_older_schema_is_brought_up_to_date_in_one_transaction(path: Path) -> None:

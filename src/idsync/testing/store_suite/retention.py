@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from idsync.model.plan import LaneRow, Plan, Wait
 from idsync.ports import Store
 from idsync.testing.store_suite.samples import AT, AUDIT, LATER, Check, begin, parked_row, row, tried
@@ -53,14 +55,14 @@ async def trim_leaves_the_inbox_rows_that_are_needed(store: Store) -> None:
     """What waits, what is parked and what is not delivered yet, however old; the rest between them goes."""
     line = await begin(store)
     lane = line.audit[0]
-    rows = tuple(row(f"e{number}") for number in range(40))
+    rows = tuple(replace(row(f"e{number}"), trace="00-trace", not_before=LATER) for number in range(40))
     waits = (Wait(row=5, reason="missing_parent"),)
     queued = (LaneRow(lane.id, rows[20].subject, 0, row=20),)
     committed = await line.commit(Plan(epoch=0, inbox=rows, waits=waits, deliveries=queued))
     await line.commit(Plan(epoch=0, parked=(parked_row(99, lane, event=committed.inbox[30]),)))
     for _ in range(20):
         await store.trim(LATER, 7)
-    assert {entry.row.id for entry in await store.recent(0, 100)} == {"e5", "e20", "e30"}
+    assert [entry.row for entry in await store.recent(0, 100)] == [rows[5], rows[20], rows[30]]
     place = await line.place(committed.deliveries[0])
     await line.commit(Plan(epoch=0, progress={lane.id: place}, unparked=(99,)))
     await store.trim(LATER, 100)

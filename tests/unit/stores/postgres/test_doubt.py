@@ -54,6 +54,22 @@ async def test_followers_miss_no_event_of_many_writers(store: PostgresStore, oth
     assert len(seen) == 40 * (3 * 1 + 3 * 2 + 2 * 3)
 
 
+async def test_one_of_two_processes_that_expect_the_same_setting_writes(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    """Each counts up what it has read, again where it was too late: no count is lost."""
+
+    async def count_up(one: PostgresStore) -> None:
+        for _ in range(20):
+            while True:
+                seen = await one.setting("revision")
+                if await one.put_setting("revision", b"%d" % (int(seen or b"0") + 1), seen):
+                    break
+
+    await asyncio.gather(*(count_up(one) for one in (store, other, store, other)))
+    assert await store.setting("revision") == b"80"
+
+
 async def test_repeated_plan_waits_for_the_first_which_is_under_way(
     store: PostgresStore, raw: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from idsync.app import SystemClock
 from idsync.errors import StoreError, StoreVersion
 from idsync.pipeline.ticks import News
+from idsync.ports import PassedOn
 from idsync.stores.postgres import PostgresStore, open_store, schema
 from idsync.stores.postgres.schema import read_steps
 from idsync.telemetry import Counters, Log
@@ -30,6 +31,17 @@ MORE = (
 KNOWN = list(range(1, len(OLD) + 1))
 MORE_IS = len(OLD) + 1
 LESS = f"-- Less.\n-- oldest: {MORE_IS}\nDROP TABLE conflict"
+FIRST_INBOX = """
+    INSERT INTO inbox (slot, seq, peer, id, type, subject, received_at, verdict, event_id, event_type, event_subject,
+      version, changed, body)
+    SELECT 1, $1, 'auth', $2, 'user.updated', 'user/1', 0, 'applied', 'event-' || $2, 'user.updated', 'user/1',
+      0, '[]', ''
+"""
+FIRST_ATTEMPT = """
+    INSERT INTO attempt (slot, delivery, event, destination, subject, number, at, outcome, latency_ms, response)
+    VALUES (1, $1, $1, 'endpoint:audit', 'user/1', 1, 0, 'delivered', 1, '')
+"""
+"""Writes of a process that knows only the first step."""
 STALL_S = 2.5
 """Less than a statement of ours waits for a lock, and more than a busy machine needs for a turn."""
 HANGS = "-- Hangs.\n-- oldest: 1\nCREATE TABLE half (id integer); SELECT pg_sleep(300)"
@@ -47,6 +59,23 @@ async def test_processes_that_start_at_once_make_each_step_once(postgres_url: st
     assert len(set(epochs)) == 6
     await asyncio.gather(*(one.close() for one in opened))
     assert await _steps_of(postgres_url) == [*KNOWN, MORE_IS]
+
+
+async def test_process_of_the_first_schema_works_on_beside_the_newest(postgres_url: str) -> None:
+    """What it wrote is there, what it writes is taken, and what it does not know of is missing, not wrong."""
+    raw = await asyncpg.connect(postgres_url, server_settings={"search_path": schema.SCHEMA})
+    await schema.prepare(raw, postgres_url, OLD[:1])
+    await raw.execute(FIRST_INBOX, 1, "before")
+    await raw.execute(FIRST_ATTEMPT, 1)
+    store = await open_store(postgres_url)
+    await schema.check(raw, postgres_url, 1)
+    await raw.execute(FIRST_INBOX, 2, "after")
+    await raw.execute(FIRST_ATTEMPT, 2)
+    for seq, entry in enumerate(await store.passed_on(PassedOn(until=2), 10), 1):
+        assert (entry.seq, entry.row.not_before) == (seq, None)
+        assert [one.phases for one in await store.attempts(seq)] == [None]
+    await store.close()
+    await raw.close()
 
 
 async def test_schema_grows_while_older_processes_work(store: PostgresStore, postgres_url: str) -> None:
