@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from idsync.app import App, SystemClock, capture_peers, open_app
-from idsync.config import parse_settings
+from idsync.app import App
 from idsync.testing.postgres import PostgresServer, Shutdown
 from idsync.testing.wait import until
-from idsync.worker import Worker
+from tests.faults.conftest import open_line, working
 from tests.servers import Server, connect_app
 
 CONFIGURATION = """
@@ -102,17 +101,9 @@ def running(tmp_path: Path, database: Database) -> Running:
 
     @asynccontextmanager
     async def run() -> AsyncIterator[App]:
-        settings = parse_settings(CONFIGURATION.format(folder=tmp_path, url=database.url))
-        for peer in capture_peers(settings, SystemClock()).values():
-            await peer.install()
-            await peer.close()
-        line = await open_app(settings)
-        worker = Worker(line)
-        await worker.start()
-        try:
+        line = await open_line(CONFIGURATION.format(folder=tmp_path, url=database.url))
+        async with working(line):
             yield line
-        finally:
-            await worker.stop(grace_s=1.0)
 
     return run
 
