@@ -42,7 +42,7 @@ def check(draft: Draft, settings: Settings) -> None:
     for kind, sync in settings.sync.items():
         _check_sync(draft, settings, kind, sync)
     for name, endpoint in settings.endpoints.items():
-        _check_endpoint(draft, endpoint, ("endpoints", name))
+        check_endpoint(draft, endpoint, ("endpoints", name))
     _check_delivery(draft, settings)
     _check_nats(draft, settings)
 
@@ -198,7 +198,8 @@ def _check_member(draft: Draft, peer: str, peers: tuple[str, ...], path: Path) -
         draft.refuse(path, f"is not among the peers of this kind; {nearest(peer, peers)}")
 
 
-def _check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path) -> None:
+def check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path) -> None:
+    """Record every problem of one endpoint whose types are right."""
     _check_url(draft, endpoint.url, HTTP_SCHEMES, (*path, "url"))
     _check_secrets(draft, endpoint.secret, path)
     for name, value in endpoint.headers.items():

@@ -11,13 +11,17 @@ import msgspec
 from msgspec import Meta
 
 from idsync.config.limits import (
+    BatchSettings,
+    BreakerSettings,
     CaptureSettings,
     DeliverySettings,
+    DisableSettings,
     IngestSettings,
     LimitSettings,
     LogSettings,
     RateSettings,
     RetentionSettings,
+    RetrySettings,
 )
 from idsync.config.names import COUPLED_FIELDS, FILTER_PATTERN, NAME_PATTERN, Dialect
 from idsync.config.values import SecretText, Url
@@ -25,7 +29,10 @@ from idsync.model.mapping import FieldRule, Match, Others, Rule
 from idsync.model.values import Kind, PeerName
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, title="a name: a-z first, then a-z 0-9 _ -, at most 63")]
-Filter = Annotated[str, Meta(pattern=FILTER_PATTERN, max_length=200, title="user.created, user.* or *")]
+Filter = Annotated[
+    str,
+    Meta(pattern=FILTER_PATTERN, max_length=200, title="user.created, user.*, * or !user.deleted"),
+]
 Column = Annotated[
     str,
     Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", max_length=200, title="a name of 1 to 200 printable characters"),
@@ -244,7 +251,7 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One place that webhooks go to: `[endpoints.<name>]`. Read-only in the API."""
+    """One place that webhooks go to: `[endpoints.<name>]`, or the body of the API, where it is the same."""
 
     url: Annotated[Url, Meta(description="Where events are posted: `https://…`.")]
     secret: Annotated[
@@ -252,12 +259,16 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             max_length=10,
             description="The secret that signs; more than one sign together (rotation). One may be written "
-            "alone. None: one is made and printed once.",
+            "alone. None: one is made and shown once.",
         ),
     ] = ()
     events: Annotated[
         tuple[Filter, ...],
-        Meta(min_length=1, max_length=200, description="Types it receives: exact, `user.*` or `*`."),
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="Types it receives: exact, `user.*` or `*`; `!user.deleted` leaves out, wherever it stands.",
+        ),
     ] = ("*",)
     dialect: Annotated[Dialect, Meta(description="How its webhooks are signed and wrapped.")] = "standard"
     headers: Annotated[dict[str, SecretText], Meta(max_length=50, description="Further headers of every request.")] = {}
@@ -269,8 +280,31 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         Meta(ge=1, le=10_000, description="Open requests to it. Absent: `delivery.endpoint_concurrency`."),
     ] = None
+    retry: Annotated[
+        RetrySettings | None,
+        Meta(description="When a failed delivery is tried again. Absent: `delivery.retry`."),
+    ] = None
+    breaker: Annotated[BreakerSettings, Meta(description="When it rests because it fails.")] = BreakerSettings()
     rate: Annotated[RateSettings | None, Meta(description="Its rate limit. Absent: none.")] = None
-    enabled: Annotated[bool, Meta(description="Whether it is delivered to; its events are kept meanwhile.")] = True
+    batch: Annotated[
+        BatchSettings | None, Meta(description="Several events in one request. Absent: one event each.")
+    ] = None
+    ordering: Annotated[
+        Literal["identity", "none"],
+        Meta(description="`identity`: an identity's events one after the other, in order. `none`: all at once."),
+    ] = "identity"
+    priority: Annotated[
+        Literal["live", "bulk"], Meta(description="`bulk`: behind everything that is `live`; never starved.")
+    ] = "live"
+    operational: Annotated[
+        bool,
+        Meta(description="Whether it receives what happens to idsync itself (`endpoint.disabled`), and only that."),
+    ] = False
+    description: Annotated[str, Meta(max_length=500, description="What it is for; shown to operators.")] = ""
+    enabled: Annotated[bool, Meta(description="Whether it is delivered to; what is queued is kept meanwhile.")] = True
+    disable: Annotated[DisableSettings, Meta(description="When it is disabled because it only fails.")] = (
+        DisableSettings()
+    )
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -190,6 +190,8 @@ def _resolve(draft: Draft, raw: object, path: Path) -> object:
     written = raw.text if isinstance(raw, Text) else raw
     if not isinstance(written, str):
         return raw
+    if not draft.may_refer and written.startswith(("env:", "file:")):
+        return _refuse(draft, path, "is read from elsewhere only in the configuration file; give the value itself")
     if written.startswith("env:"):
         name = written.removeprefix("env:")
         if text := draft.environ.get(name):
