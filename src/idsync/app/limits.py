@@ -17,7 +17,6 @@ def check_version(settings: Settings) -> None:
     asked = [
         ("engine.url", bool(settings.engine.url.reveal()), "; deliveries are carried by this process"),
         ("nats.publish", settings.nats.publish, "; events leave by webhook"),
-        *((f"endpoints.{name}.rate", one.rate is not None, "") for name, one in settings.endpoints.items()),
     ]
     problems = [f"{key}: is not in this version{instead}" for key, is_set, instead in asked if is_set]
     if problems:

@@ -18,6 +18,7 @@ from idsync.config.limits import (
 from idsync.config.load import InvalidEndpoint, endpoint_body, load_settings, parse_endpoint, parse_settings
 from idsync.config.names import CONNECTORS_KNOWN, USER_FIELDS, Dialect
 from idsync.config.settings import (
+    ApiKeySettings,
     EndpointSettings,
     EngineSettings,
     FieldSettings,
@@ -35,6 +36,7 @@ from idsync.config.values import SecretText, Url
 __all__ = [
     "CONNECTORS_KNOWN",
     "USER_FIELDS",
+    "ApiKeySettings",
     "BatchSettings",
     "BreakerSettings",
     "CaptureSettings",

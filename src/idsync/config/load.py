@@ -12,7 +12,7 @@ from idsync.config.rules import check, check_endpoint
 from idsync.config.settings import EndpointSettings, Settings
 from idsync.config.shape import build_table
 from idsync.config.sources import find_file, overlay_environment, overlay_flags, overlay_toml, read_file
-from idsync.config.values import SecretText, Url
+from idsync.config.values import reveal
 from idsync.config.variables import overlay_variables
 from idsync.errors import ConfigError
 
@@ -72,28 +72,26 @@ class InvalidEndpoint(msgspec.Struct, frozen=True):
     """Every reason, each naming its field; never with a secret's text."""
 
 
-def parse_endpoint(body: Mapping[str, object]) -> EndpointSettings | InvalidEndpoint:
+def parse_endpoint(body: Mapping[str, object], settings: Settings | None = None) -> EndpointSettings | InvalidEndpoint:
     """Read the definition of an endpoint from a JSON body, as if it stood in the file.
 
     A value `"env:…"` or `"file:…"` is refused: only whoever writes the file may have what is there.
+
+    Args:
+        body: the definition.
+        settings: those of the service that it is for; the defaults if None.
     """
     draft = Draft(file="body", environ={}, may_refer=False)
     draft.tree = dict(body)
-    settings = build_table(draft, draft.tree, EndpointSettings, ())
-    if isinstance(settings, EndpointSettings):
-        check_endpoint(draft, settings, ())
-    if draft.problems or not isinstance(settings, EndpointSettings):
+    endpoint = build_table(draft, draft.tree, EndpointSettings, ())
+    if isinstance(endpoint, EndpointSettings):
+        check_endpoint(draft, endpoint, (), settings or Settings())
+    if draft.problems or not isinstance(endpoint, EndpointSettings):
         return InvalidEndpoint(tuple(draft.problems.values()))
-    return settings
+    return endpoint
 
 
 def endpoint_body(settings: EndpointSettings) -> dict[str, object]:
     """Write a definition as `parse_endpoint` reads it, its secrets and the values of its headers included."""
-    body = msgspec.to_builtins(settings, enc_hook=_reveal)
+    body = msgspec.to_builtins(settings, enc_hook=reveal)
     return cast("dict[str, object]", body)
-
-
-def _reveal(value: object) -> str:
-    if isinstance(value, SecretText | Url):
-        return value.reveal()
-    raise NotImplementedError

@@ -7,6 +7,9 @@ from idsync.model.mapping import BAN_FIELDS
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,62}\Z"
 """Peers, endpoints and groups."""
 
+NAME_OWN: Final = "idsync"
+"""Whom operational events come from: no peer may have this name, or it could speak in ours."""
+
 FILTER_PATTERN: Final = r"^!?(\*|[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*(\.\*)?)\Z"
 """`*`, `user.*` or one exact type; behind a `!` what is left out."""
 

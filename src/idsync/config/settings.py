@@ -67,6 +67,16 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = Url("sqlite:///idsync.db")
 
 
+class ApiKeySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of the API."""
+
+    key: Annotated[SecretText, Meta(description="Its text, at least 16 characters.")]
+    scopes: Annotated[
+        tuple[Literal["publish", "read", "admin"], ...],
+        Meta(min_length=1, max_length=3, description="What it may do; `admin` is everything."),
+    ] = ("admin",)
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP side."""
 
@@ -74,11 +84,20 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Host and port to listen on; port 0 takes a free one. IPv6 as `[::1]:8787`.")
     ] = "127.0.0.1:8787"
     api_keys: Annotated[
-        tuple[SecretText, ...],
+        tuple[Annotated[ApiKeySettings, Meta(extra={"alone": "key"})], ...],
         Meta(
             max_length=100,
-            description="Keys that may use the API, at least 16 characters each. None: one is made at the "
-            "first start, printed once and kept hashed.",
+            description="Keys that may use the API; one that is written alone, without a table, has the scope "
+            "`admin`. None: one is made at the first start, printed once and kept hashed.",
+        ),
+    ] = ()
+    secret_key: Annotated[
+        tuple[SecretText, ...],
+        Meta(
+            max_length=10,
+            description="What the secrets of endpoints are encrypted under in the store: 32 random bytes in base64. "
+            "One may be written alone; of several the first encrypts and all decrypt (rotation). None: they "
+            "are kept unencrypted.",
         ),
     ] = ()
     connections_max: Annotated[int, Meta(ge=1, le=100_000, description="Open connections; more are refused.")] = 1000
@@ -300,7 +319,15 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Whether it receives what happens to idsync itself (`endpoint.disabled`), and only that."),
     ] = False
-    description: Annotated[str, Meta(max_length=500, description="What it is for; shown to operators.")] = ""
+    description: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\x00-\x1f\x7f]*\Z",
+            max_length=500,
+            title="at most 500 characters, none of them a control character",
+            description="What it is for; shown to operators.",
+        ),
+    ] = ""
     enabled: Annotated[bool, Meta(description="Whether it is delivered to; what is queued is kept meanwhile.")] = True
     disable: Annotated[DisableSettings, Meta(description="When it is disabled because it only fails.")] = (
         DisableSettings()

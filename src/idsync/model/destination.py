@@ -34,6 +34,10 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = ("*",)
     """An endpoint's filters; see `policy.filter`."""
     is_enabled: bool = True
+    is_operational: bool = False
+    """Whether an endpoint gets what happens to idsync itself, and only that."""
+    level: Level = Level.LIVE
+    """Which of its lane sets takes what is queued for it."""
 
 
 class Lane(msgspec.Struct, frozen=True):
