@@ -32,6 +32,9 @@ POINTS: Final = (
     "release.before_commit",
     "retention.before_commit",
     "command.before_commit",
+    "endpoint.before_commit",
+    "endpoint.after_commit",
+    "skip.before_commit",
     "capture.in_transaction",
     "rewind.in_transaction",
 )

@@ -143,6 +143,7 @@ class Worker:
         self._has_duties = has_duties
         self._duties = Duties(app)
         self.ownership = Ownership(self._duties, store=app.store, clock=app.clock, ttl_s=app.settings.delivery.lease_s)
+        app.look_again = self.ownership.ring
         self._handover = Handover(self.ownership, self._align)
         parts = app.parts()
         if has_duties:

@@ -1,6 +1,6 @@
 """Limits, from the settings to the words of the parts that they bound; and what the settings may not ask for yet."""
 
-from idsync.config import Settings
+from idsync.config import RetrySettings, Settings
 from idsync.errors import ConfigError
 from idsync.pipeline.ingest import IngestLimits
 from idsync.pipeline.parts.feed import DeliverLimits
@@ -23,9 +23,8 @@ def check_version(settings: Settings) -> None:
         raise ConfigError(*problems)
 
 
-def retry_of(settings: Settings) -> RetryPolicy:
+def retry_of(retry: RetrySettings) -> RetryPolicy:
     """Translate the retry settings."""
-    retry = settings.delivery.retry
     return RetryPolicy(
         first_s=retry.first_s,
         factor=retry.factor,

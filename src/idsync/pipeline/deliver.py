@@ -18,6 +18,7 @@ from idsync.model.destination import Lane
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.endpoint import Endpoint, error_of, outcome_of
 from idsync.pipeline.parts.feed import PARKED_PAGE, DeliverLimits, Feed
+from idsync.pipeline.parts.health import EndpointHealth
 from idsync.pipeline.parts.keys import Item, Key, KeyPhase
 from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.settle import Settler
@@ -99,6 +100,14 @@ class EndpointDeliverer:
             self._enqueue(delivery)
         else:
             self._wake.set()
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """Go on with what the endpoint is now."""
+        self.endpoint = endpoint
+        self._stirred.set()
+
+    def adopt_health(self, health: EndpointHealth) -> None:
+        """Go on with what others know of it."""
 
     def ring(self) -> None:
         """Another process may have queued something, or put it into its order."""

@@ -15,7 +15,6 @@ from idsync.app.endpoints.states import (
     Rotated,
     Taken,
 )
-from idsync.app.endpoints.wiring import destinations_of, endpoint_of, read_secrets
 
 __all__ = [
     "Changed",
@@ -31,7 +30,4 @@ __all__ = [
     "Removed",
     "Rotated",
     "Taken",
-    "destinations_of",
-    "endpoint_of",
-    "read_secrets",
 ]

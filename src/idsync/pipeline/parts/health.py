@@ -1,8 +1,14 @@
 """How an endpoint does, as the deliver side keeps it in the document `health:<name>` and others show it."""
 
+from typing import Final
+
 import msgspec
 
 from idsync.model.values import Instant
+from idsync.ports import Clock
+
+REVISION: Final = "endpoints_revision"
+"""The setting that is another one after each change of an endpoint, or of its health, that other processes must see."""
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -18,3 +24,13 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Failures since the last success."""
     throttled_until: Instant | None = None
     """Until when nothing is sent, as the endpoint asked."""
+
+
+def health_setting(endpoint: str) -> str:
+    """Name the document of an endpoint's health."""
+    return f"health:{endpoint}"
+
+
+def new_revision(clock: Clock) -> dict[str, bytes | None]:
+    """Write what makes other processes look: an id that no other process draws at the same time."""
+    return {REVISION: clock.new_id().encode()}
