@@ -292,12 +292,12 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     dialect: Annotated[Dialect, Meta(description="How its webhooks are signed and wrapped.")] = "standard"
     headers: Annotated[dict[str, SecretText], Meta(max_length=50, description="Further headers of every request.")] = {}
     timeout_s: Annotated[
-        float | None,
-        Meta(gt=0, le=300, description="Longest time of one request. Absent: `delivery.timeout_s`."),
+        Annotated[float, Meta(gt=0, le=300)] | None,
+        Meta(description="Longest time of one request. Absent: `delivery.timeout_s`."),
     ] = None
     concurrency: Annotated[
-        int | None,
-        Meta(ge=1, le=10_000, description="Open requests to it. Absent: `delivery.endpoint_concurrency`."),
+        Annotated[int, Meta(ge=1, le=10_000)] | None,
+        Meta(description="Open requests to it. Absent: `delivery.endpoint_concurrency`."),
     ] = None
     retry: Annotated[
         RetrySettings | None,
