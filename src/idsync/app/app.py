@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -29,6 +29,11 @@ from idsync.pipeline.reread import Releaser, Rereader
 from idsync.pipeline.ticks import News, Ticker
 from idsync.ports import Clock, Sender, Store
 from idsync.telemetry import Counters, Log
+
+UNSEALED: Final = (
+    "server.secret_key is not set: the secrets of endpoints are kept unencrypted in the store. Give it 32 random bytes"
+    " in base64, as `openssl rand -base64 32` prints them."
+)
 
 
 class Part(Protocol):
@@ -137,6 +142,8 @@ class App:
         await self.endpoints.look()
         await self._reroute(frozenset())
         self.generated_secrets = await self.endpoints.line_up(self.ingest.ingest_alone)
+        if self.endpoints.destinations() and not self.endpoints.is_sealed:
+            self.settings = msgspec.structs.replace(self.settings, notes=(*self.settings.notes, UNSEALED))
 
     async def announce(self, kind: str, about: str, fields: Fields) -> None:
         """Tell whoever wants to hear of it what happens to idsync itself; see `parts.announce.announcement`.

@@ -16,6 +16,7 @@ from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.capture import Relay
 from idsync.pipeline.deliver import EndpointDeliverer
+from idsync.pipeline.ingest import Submission
 from idsync.pipeline.operate import Janitor
 from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
@@ -168,6 +169,7 @@ class Duties:
             store=app.store,
             clock=app.clock,
             epoch=app.epoch,
+            settle_down=partial(app.ingest.submit, Submission()),
             on_empty=partial(app.endpoints.finish, endpoint),
         )
         return Duty(name, tenure, skipper)

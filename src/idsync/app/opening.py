@@ -57,7 +57,11 @@ async def open_app(
         else FastSender(clock, allowed=parse_networks(settings.delivery.allow_cidrs)),
         endpoints=Endpoints(settings, store, clock),
     )
-    await app.open()
+    try:
+        await app.open()
+    except BaseException:
+        await app.close()
+        raise
     return app
 
 

@@ -35,6 +35,7 @@ class Skipper:
         store: Store,
         clock: Clock,
         epoch: int,
+        settle_down: Callable[[], Awaitable[object]],
         on_empty: Callable[[], Awaitable[None]],
     ) -> None:
         """Wire it.
@@ -47,6 +48,7 @@ class Skipper:
             store: where they are.
             clock: time.
             epoch: this process's.
+            settle_down: returns when this process has committed whatever it was to queue before.
             on_empty: called once, when nothing is left and nobody can queue anything more.
         """
         self._name = name
@@ -56,23 +58,28 @@ class Skipper:
         self._store = store
         self._clock = clock
         self._epoch = epoch
+        self._settle_down = settle_down
         self._on_empty = on_empty
+        self._is_quiet = False
         self._is_done = False
 
     async def tick(self) -> float:
         """Settle a page of what is queued or parked; return the seconds until the next look."""
         if self._is_done:
             return PAUSE_S
-        is_quiet = self._clock.now() >= self._quiet_at
         parked = await self._store.parked(ParkedFilter(destination=self._name, lanes=frozenset(self._places)), PAGE)
         cursors = [LaneCursor(lane, after) for lane, after in self._places.items()]
         page = await self._store.read(cursors, PAGE)
         if parked or page.deliveries:
             await self._settle(parked, page.deliveries)
             return 0.0
-        if is_quiet:
+        if self._is_quiet:
             self._is_done = True
             await self._on_empty()
+        elif self._clock.now() >= self._quiet_at:
+            await self._settle_down()
+            self._is_quiet = True
+            return 0.0
         return PAUSE_S
 
     async def wait(self, timeout_s: float) -> None:

@@ -24,7 +24,7 @@ from idsync.pipeline.parts.health import health_setting, new_revision
 from idsync.ports import Clock, Store
 
 LEASE: Final = "endpoints"
-LEASE_S: Final = 10.0
+LEASE_S: Final = 5.0
 """A process that dies while it changes something holds others up for so long."""
 PATIENCE_S: Final = 15.0
 PAUSE_S: Final = 0.05
