@@ -39,9 +39,9 @@ from idsync.model.destination import Destination
 from idsync.model.event import Receipt
 from idsync.model.values import Instant
 from idsync.pipeline.ingest import Submission
-from idsync.pipeline.parts.endpoint import Endpoint
 from idsync.pipeline.parts.health import REVISION, EndpointHealth, health_setting
 from idsync.pipeline.parts.wake import wait_for
+from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.ports import Clock, Store
 
 DAY_S: Final = 86_400

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from idsync.app.dialects import dialect_of, parse_secrets
 from idsync.app.endpoints.documents import Document
 from idsync.app.endpoints.edits import texts_of
@@ -12,8 +14,10 @@ from idsync.errors import ConfigError
 from idsync.model.destination import Destination, DestinationKind, Level
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import Instant, PeerName
-from idsync.pipeline.parts.endpoint import Endpoint
 from idsync.pipeline.parts.routes import endpoint_name, target_name
+from idsync.pipeline.sending.endpoint import BatchPolicy, DisablePolicy, Endpoint
+from idsync.policy.breaker import BreakerPolicy
+from idsync.policy.rate import RatePolicy
 
 
 def endpoint_of(document: Document, settings: Settings, now: Instant) -> Endpoint:
@@ -34,6 +38,13 @@ def endpoint_of(document: Document, settings: Settings, now: Instant) -> Endpoin
         timeout_s=one.timeout_s if one.timeout_s is not None else delivery.timeout_s,
         concurrency=one.concurrency if one.concurrency is not None else delivery.endpoint_concurrency,
         retry=retry_of(one.retry or delivery.retry),
+        breaker=BreakerPolicy(**msgspec.structs.asdict(one.breaker)),
+        rate=RatePolicy(**msgspec.structs.asdict(one.rate)) if one.rate is not None else None,
+        batch=BatchPolicy(**msgspec.structs.asdict(one.batch)) if one.batch is not None else None,
+        is_ordered=one.ordering == "identity",
+        level=Level(one.priority),
+        is_operational=one.operational,
+        disable=DisablePolicy(**msgspec.structs.asdict(one.disable)),
     )
 
 

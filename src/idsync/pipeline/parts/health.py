@@ -18,12 +18,16 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """`closed`, `open` or `half_open`."""
     opened_at: Instant | None = None
     """When the breaker opened last, while it is not closed."""
+    retry_at: Instant | None = None
+    """When the breaker lets the first probe through, while it is open."""
     failing_since: Instant | None = None
     """The first failure since the last success; None: the last try succeeded, or there was none."""
     failures: int = 0
     """Failures since the last success."""
     throttled_until: Instant | None = None
     """Until when nothing is sent, as the endpoint asked."""
+    stopped: str | None = None
+    """Why the endpoint is to be disabled, `gone` or `failing`: known here before it is, so that no crash forgets it."""
 
 
 def health_setting(endpoint: str) -> str:
