@@ -10,6 +10,7 @@ from idsync.app.endpoints import Endpoints
 from idsync.app.endpoints.wiring import targets_of
 from idsync.app.limits import ingest_limits
 from idsync.app.peers import Peer
+from idsync.app.stops import Stops
 from idsync.config import Settings
 from idsync.model.delivery import Delivery, Parked
 from idsync.model.destination import Destination, Lane
@@ -113,6 +114,7 @@ class App:
             epoch,
             linger_s=settings.delivery.flush_ms / 1000,
             full_at=settings.delivery.flush_batch_max,
+            announce=self.tell,
         )
         self._by_lane: dict[int, EndpointDeliverer | TargetDeliverer] = {}
         self.rereader = Rereader(
@@ -125,6 +127,7 @@ class App:
         )
         self.releaser = Releaser(store, self.ingest.submit, clock)
         self.commander = Commander(store, self.owner_of, self.settler, clock, epoch)
+        self.stops = Stops(endpoints, log)
         endpoints.join(self.ingest.submit, self._reroute)
 
     @property
@@ -151,8 +154,16 @@ class App:
         Raises:
             StoreError: the store failed; it may be told again.
         """
+        await self.tell([announcement(kind, about, fields, self.clock.now())])
+
+    async def tell(self, arrivals: Sequence[Arrival]) -> None:
+        """Ingest what happens to idsync itself, if anybody wants to hear of it.
+
+        Raises:
+            StoreError: the store failed; it may be told again.
+        """
         if self.ingest.routes.has_operational:
-            await self.submit([announcement(kind, about, fields, self.clock.now())])
+            await self.submit(arrivals)
 
     async def _reroute(self, changed: frozenset[str]) -> None:
         """Bring the line in step with the endpoints: lanes first, then whatever leads to them.
@@ -195,6 +206,7 @@ class App:
             ("settle", self.settler),
             ("commands", self.commander),
             ("endpoints", self.endpoints),
+            ("stops", self.stops),
         ]
         if not self.store.has_one_writer:
             parts.append(("news", News(self.store, self.ring)))

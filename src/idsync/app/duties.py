@@ -18,6 +18,7 @@ from idsync.pipeline.capture import Relay
 from idsync.pipeline.deliver import EndpointDeliverer
 from idsync.pipeline.ingest import Submission
 from idsync.pipeline.operate import Janitor
+from idsync.pipeline.parts.health import is_ailing
 from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.skip import Skipper
@@ -45,6 +46,11 @@ class Duty:
     def deliverer(self) -> EndpointDeliverer | TargetDeliverer | None:
         """Whoever delivers, if that is what it is about."""
         return self.part if isinstance(self.part, EndpointDeliverer | TargetDeliverer) else None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it must be begun anew: what it is about changed in a way that it cannot follow."""
+        return isinstance(self.part, EndpointDeliverer) and self.part.is_outdated
 
 
 class Duties:
@@ -81,11 +87,21 @@ class Duties:
         for lane in lanes:
             its.setdefault(lane.destination, []).append(lane)
         plain = {duty: leases for duty, leases in self.leases.items() if not duty.startswith((DELIVER, SKIP))}
-        deliver = {f"{DELIVER}{name}": its.get(name, []) for name in self._destinations()}
+        destinations = self._destinations()
+        deliver = {f"{DELIVER}{name}": its.get(name, []) for name in destinations}
         skip = {f"{SKIP}{name}": its.get(name, []) for name in self._ending()}
         work = (deliver | skip).items()
         self.leases = plain | {duty: [lease_of(lane.id) for lane in found] for duty, found in work}
-        self.whole = {duty for duty, found in work if duty in skip or len({one.generation for one in found}) > 1}
+        several = {duty for duty, found in work if len({one.generation for one in found}) > 1}
+        single = {f"{DELIVER}{one.name}" for one in destinations.values() if self._needs_one_owner(one)}
+        self.whole = several | single | skip.keys()
+
+    def _needs_one_owner(self, destination: Destination) -> bool:
+        """Whether an endpoint is one worker's alone: for what it is, or for how it does."""
+        if destination.kind is not DestinationKind.ENDPOINT:
+            return False
+        health = self._app.endpoints.health(destination.name.removeprefix(ENDPOINTS))
+        return destination.needs_one_owner or is_ailing(health, self._app.clock.now())
 
     def _destinations(self) -> dict[str, Destination]:
         """What is delivered to: a disabled destination is not read and costs nothing."""
@@ -182,6 +198,7 @@ class Duties:
 
     def _to_endpoint(self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> EndpointDeliverer:
         app, endpoint = self._app, self._app.endpoints.wired(name)
+        is_whole = app.store.has_one_writer or len(lanes) == len(self.leases[f"{DELIVER}{endpoint_name(name)}"])
         if endpoint is None:
             raise LookupError(f"endpoint {name} was removed just now")
         return EndpointDeliverer(
@@ -194,6 +211,8 @@ class Duties:
             clock=app.clock,
             counters=app.counters,
             limits=deliver_limits(app.settings),
+            is_whole=is_whole,
+            on_disable=app.stops.ask,
         )
 
     def _to_peer(self, name: PeerName, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> TargetDeliverer:

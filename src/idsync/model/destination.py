@@ -36,6 +36,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     is_enabled: bool = True
     is_operational: bool = False
     """Whether an endpoint gets what happens to idsync itself, and only that."""
+    needs_one_owner: bool = False
+    """Whether one process must have all its lanes: what it limits or puts together would not add up in several."""
     level: Level = Level.LIVE
     """Which of its lane sets takes what is queued for it."""
 

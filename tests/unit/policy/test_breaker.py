@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from idsync.model.values import Instant, Subject
-from idsync.policy.breaker import CLOSED, Breaker, BreakerPhase, BreakerPolicy, begin, fail, succeed, wait_ms, withdraw
+from idsync.policy.endpoint.breaker import (
+    CLOSED,
+    Breaker,
+    BreakerPhase,
+    BreakerPolicy,
+    begin,
+    fail,
+    succeed,
+    wait_ms,
+    withdraw,
+)
 
 POLICY = BreakerPolicy()
 AT = Instant(1_000_000)

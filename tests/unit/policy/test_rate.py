@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idsync.policy.rate import RatePolicy, empty, take, wait_s
+from idsync.policy.endpoint.rate import RatePolicy, empty, take, wait_s
 
 POLICIES = st.builds(RatePolicy, requests_per_second=st.floats(0.01, 10_000), burst=st.integers(1, 1_000))
 PAUSES_S = st.lists(st.floats(0, 30) | st.just(0.0), max_size=120)

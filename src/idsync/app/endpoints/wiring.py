@@ -16,8 +16,8 @@ from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import Instant, PeerName
 from idsync.pipeline.parts.routes import endpoint_name, target_name
 from idsync.pipeline.sending.endpoint import BatchPolicy, DisablePolicy, Endpoint
-from idsync.policy.breaker import BreakerPolicy
-from idsync.policy.rate import RatePolicy
+from idsync.policy.endpoint.breaker import BreakerPolicy
+from idsync.policy.endpoint.rate import RatePolicy
 
 
 def endpoint_of(document: Document, settings: Settings, now: Instant) -> Endpoint:
@@ -85,6 +85,7 @@ def destination_of(document: Document, settings: Settings) -> Destination:
         events=one.events,
         is_enabled=document.is_enabled,
         is_operational=one.operational,
+        needs_one_owner=one.rate is not None or one.batch is not None,
         level=Level(one.priority),
     )
 

@@ -30,6 +30,16 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Why the endpoint is to be disabled, `gone` or `failing`: known here before it is, so that no crash forgets it."""
 
 
+AILING_MS: Final = 3_600_000
+"""After an hour without a success one process alone sends, so that it can tell that the endpoint only fails."""
+
+
+def is_ailing(health: EndpointHealth, now: Instant) -> bool:
+    """Whether an endpoint does so badly that one process alone must send to it, in which its failures add up."""
+    is_long = health.failing_since is not None and now - health.failing_since >= AILING_MS
+    return health.breaker != "closed" or is_long
+
+
 def health_setting(endpoint: str) -> str:
     """Name the document of an endpoint's health."""
     return f"health:{endpoint}"

@@ -6,8 +6,8 @@ import msgspec
 
 from idsync.model.delivery import Outcome
 from idsync.model.destination import Level
-from idsync.policy.breaker import BreakerPolicy
-from idsync.policy.rate import RatePolicy
+from idsync.policy.endpoint.breaker import BreakerPolicy
+from idsync.policy.endpoint.rate import RatePolicy
 from idsync.policy.retry import RetryPolicy
 from idsync.ports import Response
 from idsync.wire.dialects import DIALECTS

@@ -12,9 +12,9 @@ import msgspec
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.health import EndpointHealth
 from idsync.pipeline.sending.endpoint import HTTP_GONE, HTTP_TOO_MANY, Endpoint, is_throttle
-from idsync.policy import breaker as breaking
-from idsync.policy import rate as rating
-from idsync.policy.breaker import Breaker, BreakerPhase
+from idsync.policy.endpoint import breaker as breaking
+from idsync.policy.endpoint import rate as rating
+from idsync.policy.endpoint.breaker import Breaker, BreakerPhase
 from idsync.policy.retry import next_delay_s
 from idsync.ports import Clock, Response
 

@@ -15,7 +15,7 @@ from idsync.pipeline.parts.settle import Book
 from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.pipeline.sending.gate import Gate
 from idsync.pipeline.sending.rows import death_of, switch_of
-from idsync.policy.breaker import BreakerPhase
+from idsync.policy.endpoint.breaker import BreakerPhase
 from idsync.ports import Clock, Response
 
 EVERY_S: Final = 1.0
