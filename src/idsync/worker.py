@@ -143,6 +143,7 @@ class Worker:
         self._has_duties = has_duties
         self._duties = Duties(app)
         self.ownership = Ownership(self._duties, store=app.store, clock=app.clock, ttl_s=app.settings.delivery.lease_s)
+        app.look_again = self._look_around
         self._handover = Handover(self.ownership, self._align)
         parts = app.parts()
         if has_duties:
@@ -189,7 +190,8 @@ class Worker:
     async def _align(self) -> None:
         """Stop the duties that went, then begin those that came."""
         tenures = self.ownership.tenures
-        gone = [name for name, crew in self._crews.items() if tenures.get(name) is not crew.duty.tenure]
+        crews = self._crews.items()
+        gone = [name for name, crew in crews if tenures.get(name) is not crew.duty.tenure or crew.duty.is_outdated]
         await self._end(gone, self.app.settings.delivery.lease_s / 2)
         for name, tenure in tenures.items():
             if name not in self._crews:
@@ -212,6 +214,12 @@ class Worker:
 
     def _look_again(self) -> None:
         self.ownership.ring()
+
+    def _look_around(self) -> None:
+        """There are other endpoints than before, or they are others."""
+        self.ownership.ring()
+        if any(crew.duty.is_outdated for crew in self._crews.values()):
+            self.ownership.changed.set()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> Task:
         task = asyncio.create_task(work, name=name)

@@ -91,7 +91,7 @@ async def ensure_keys(registry: Registry, settings: Settings) -> tuple[ApiKeys, 
         The keys, and the text of a key that was made just now: it is shown once and kept nowhere.
     """
     if settings.server.api_keys:
-        return ApiKeys([hash_key(one.reveal()) for one in settings.server.api_keys]), None
+        return ApiKeys([hash_key(one.key.reveal()) for one in settings.server.api_keys]), None
     kept = await registry.setting(SETTING)
     if kept is not None:
         return ApiKeys([msgspec.json.decode(kept, type=ApiKey)]), None

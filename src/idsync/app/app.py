@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from idsync.app.endpoints import Endpoints
+from idsync.app.endpoints.wiring import targets_of
 from idsync.app.limits import ingest_limits
 from idsync.app.peers import Peer
+from idsync.app.stops import Stops
 from idsync.config import Settings
 from idsync.model.delivery import Delivery, Parked
 from idsync.model.destination import Destination, Lane
@@ -19,14 +22,19 @@ from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.deliver import EndpointDeliverer
 from idsync.pipeline.ingest import Ingest, Submission
 from idsync.pipeline.operate import Commander
-from idsync.pipeline.parts.routes import Routes
+from idsync.pipeline.parts.announce import Fields, announcement
+from idsync.pipeline.parts.routes import Routes, endpoint_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.reread import Releaser, Rereader
 from idsync.pipeline.ticks import News, Ticker
 from idsync.ports import Clock, Sender, Store
 from idsync.telemetry import Counters, Log
-from idsync.wire.signing import Secret
+
+UNSEALED: Final = (
+    "server.secret_key is not set: the secrets of endpoints are kept unencrypted in the store. Give it 32 random bytes"
+    " in base64, as `openssl rand -base64 32` prints them."
+)
 
 
 class Part(Protocol):
@@ -61,15 +69,12 @@ class App:
         counters: Counters,
         log: Log,
         epoch: int,
-        routes: Routes,
+        mappings: dict[str, KindMapping],
         peers: Mapping[PeerName, Peer],
         sender: Sender,
-        destinations: Sequence[Destination],
-        lanes: Sequence[Lane],
-        secrets: Mapping[str, tuple[Secret, ...]],
-        generated_secrets: Mapping[str, str],
+        endpoints: Endpoints,
     ) -> None:
-        """Keep the parts; `build` wires the line over them."""
+        """Keep the parts and wire the line over them; `open` finds out where things go to."""
         self.settings = settings
         self.store = store
         self.clock = clock
@@ -78,11 +83,15 @@ class App:
         self.epoch = epoch
         self.peers = peers
         self.sender = sender
-        self.destinations = destinations
-        self.lanes = lanes
-        self.secrets = secrets
-        """Each endpoint's; the first one signs."""
-        self.generated_secrets = generated_secrets
+        self.endpoints = endpoints
+        self.destinations: Sequence[Destination] = ()
+        """Where things go to now, disabled endpoints included."""
+        self.lanes: Sequence[Lane] = ()
+        """Theirs."""
+        self.generated_secrets: Mapping[str, str] = {}
+        """Of endpoints, made at this start: shown once."""
+        self.look_again: Callable[[], None] = _no_one
+        """Called when there are other destinations than before: whoever shares out the work looks again."""
         self.is_ready = False
         self.health: Callable[[], Sequence[LoopHealth]] = tuple
         self.deliverers: dict[str, EndpointDeliverer | TargetDeliverer] = {}
@@ -92,7 +101,7 @@ class App:
         """Set at each commit of events: whoever follows the inbox waits for it and takes a new one."""
         self.ingest = Ingest(
             store,
-            routes,
+            Routes.of(mappings, [], []),
             clock,
             epoch,
             limits=ingest_limits(settings),
@@ -105,6 +114,7 @@ class App:
             epoch,
             linger_s=settings.delivery.flush_ms / 1000,
             full_at=settings.delivery.flush_batch_max,
+            announce=self.tell,
         )
         self._by_lane: dict[int, EndpointDeliverer | TargetDeliverer] = {}
         self.rereader = Rereader(
@@ -117,11 +127,67 @@ class App:
         )
         self.releaser = Releaser(store, self.ingest.submit, clock)
         self.commander = Commander(store, self.owner_of, self.settler, clock, epoch)
+        self.stops = Stops(endpoints, log)
+        endpoints.join(self.ingest.submit, self._reroute)
 
     @property
     def mappings(self) -> Mapping[str, KindMapping]:
         """The rules of every synced kind."""
         return self.ingest.routes.mappings
+
+    async def open(self) -> None:
+        """Find out where things go to, before anything runs.
+
+        Raises:
+            ConfigError: an endpoint cannot be used as it is configured, or kept.
+            StoreError: the store failed.
+        """
+        await self.endpoints.look()
+        await self._reroute(frozenset())
+        self.generated_secrets = await self.endpoints.line_up(self.ingest.ingest_alone)
+        if self.endpoints.destinations() and not self.endpoints.is_sealed:
+            self.settings = msgspec.structs.replace(self.settings, notes=(*self.settings.notes, UNSEALED))
+
+    async def announce(self, kind: str, about: str, fields: Fields) -> None:
+        """Tell whoever wants to hear of it what happens to idsync itself; see `parts.announce.announcement`.
+
+        Raises:
+            StoreError: the store failed; it may be told again.
+        """
+        await self.tell([announcement(kind, about, fields, self.clock.now())])
+
+    async def tell(self, arrivals: Sequence[Arrival]) -> None:
+        """Ingest what happens to idsync itself, if anybody wants to hear of it.
+
+        Raises:
+            StoreError: the store failed; it may be told again.
+        """
+        if self.ingest.routes.has_operational:
+            await self.submit(arrivals)
+
+    async def _reroute(self, changed: frozenset[str]) -> None:
+        """Bring the line in step with the endpoints: lanes first, then whatever leads to them.
+
+        Args:
+            changed: the endpoints that are others than before, or do otherwise.
+        """
+        destinations = [*targets_of(self.settings, self.peers, self.mappings), *self.endpoints.destinations()]
+        known = {one.name for one in self.destinations}
+        opened = await self.store.open([one for one in destinations if one.name not in known])
+        names = {one.name for one in destinations}
+        self.lanes = [lane for lane in self.lanes if lane.destination in names] + [lane for lane, _ in opened]
+        self.destinations = destinations
+        self.ingest.routes = Routes.of(dict(self.mappings), destinations, list(self.lanes))
+        for name in changed:
+            self._adopt(name)
+        self.look_again()
+
+    def _adopt(self, name: str) -> None:
+        """Let whoever delivers to an endpoint here go on with what it is now."""
+        deliverer, endpoint = self.deliverers.get(endpoint_name(name)), self.endpoints.wired(name)
+        if isinstance(deliverer, EndpointDeliverer) and endpoint is not None:
+            deliverer.adopt(endpoint)
+            deliverer.adopt_health(self.endpoints.health(name))
 
     def own(self, deliverer: EndpointDeliverer | TargetDeliverer, lanes: Sequence[int]) -> None:
         """Give a deliverer its lanes: new deliveries of them are handed to it from memory."""
@@ -139,6 +205,8 @@ class App:
             ("ingest", self.ingest),
             ("settle", self.settler),
             ("commands", self.commander),
+            ("endpoints", self.endpoints),
+            ("stops", self.stops),
         ]
         if not self.store.has_one_writer:
             parts.append(("news", News(self.store, self.ring)))
@@ -220,3 +288,7 @@ class App:
         """Wake whoever follows the inbox."""
         arrived, self.arrived = self.arrived, asyncio.Event()
         arrived.set()
+
+
+def _no_one() -> None:
+    """Nobody has to look."""

@@ -3,14 +3,12 @@
 Where one process owns the store it has all of them, from its start to its end.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-import msgspec
-
 from idsync.app.app import App, Part
-from idsync.app.endpoints import endpoint_of
 from idsync.app.limits import deliver_limits, oscillation_of, retry_of
 from idsync.model.delivery import Place
 from idsync.model.destination import Destination, DestinationKind, Lane
@@ -18,8 +16,12 @@ from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.capture import Relay
 from idsync.pipeline.deliver import EndpointDeliverer
+from idsync.pipeline.ingest import Submission
 from idsync.pipeline.operate import Janitor
+from idsync.pipeline.parts.health import is_ailing
+from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
+from idsync.pipeline.skip import Skipper
 from idsync.pipeline.ticks import TICK, Ticker
 
 REREAD: Final = "reread"
@@ -27,6 +29,8 @@ RELEASE: Final = "release"
 RETENTION: Final = "retention"
 CAPTURE: Final = "capture "
 DELIVER: Final = "deliver "
+SKIP: Final = "skip "
+ENDPOINTS: Final = endpoint_name("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,11 @@ class Duty:
         """Whoever delivers, if that is what it is about."""
         return self.part if isinstance(self.part, EndpointDeliverer | TargetDeliverer) else None
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it must be begun anew: what it is about changed in a way that it cannot follow."""
+        return isinstance(self.part, EndpointDeliverer) and self.part.is_outdated
+
 
 class Duties:
     """Every duty of the configured line, and how each is begun and ended."""
@@ -50,7 +59,6 @@ class Duties:
     def __init__(self, app: App) -> None:
         """Know what there is to do; nothing is begun. A disabled destination is not read and costs nothing."""
         self._app = app
-        self._destinations = {one.name: one for one in app.destinations if one.is_enabled}
         self.leases: dict[str, list[str]] = {name: [name] for name in (REREAD, RELEASE, RETENTION)}
         """Duty → the leases it stands on."""
         if not app.store.has_one_writer:
@@ -63,19 +71,50 @@ class Duties:
         self._know(app.lanes)
 
     async def look(self) -> None:
-        """Find out which lanes there are by now: whoever was configured with another number has opened others."""
-        self._know([lane for lane, _ in await self._app.store.open(_as_they_are(self._destinations.values()))])
+        """Find out what there is to deliver to by now, and which lanes there are: others may have opened more."""
+        lanes: Sequence[Lane] = ()
+        if not self._app.store.has_one_writer:
+            names = [*self._destinations(), *self._ending()]
+            lanes = [lane for lane, _ in await self._app.store.open([_as_it_is(one) for one in names])]
+        self._know(lanes)
+
+    def is_shared(self, duty: str) -> bool:
+        """Whether every worker can do it, however it is configured: endpoints are kept in the store."""
+        return duty.startswith((f"{DELIVER}{ENDPOINTS}", SKIP))
 
     def _know(self, lanes: Sequence[Lane]) -> None:
-        self.whole.clear()
-        for name in self._destinations:
-            its = [lane for lane in lanes if lane.destination == name]
-            self.leases[f"{DELIVER}{name}"] = [lease_of(lane.id) for lane in its]
-            if len({lane.generation for lane in its}) > 1:
-                self.whole.add(f"{DELIVER}{name}")
+        its: dict[str, list[Lane]] = {}
+        for lane in lanes:
+            its.setdefault(lane.destination, []).append(lane)
+        plain = {duty: leases for duty, leases in self.leases.items() if not duty.startswith((DELIVER, SKIP))}
+        destinations = self._destinations()
+        deliver = {f"{DELIVER}{name}": its.get(name, []) for name in destinations}
+        skip = {f"{SKIP}{name}": its.get(name, []) for name in self._ending()}
+        work = (deliver | skip).items()
+        self.leases = plain | {duty: [lease_of(lane.id) for lane in found] for duty, found in work}
+        several = {duty for duty, found in work if len({one.generation for one in found}) > 1}
+        single = {f"{DELIVER}{one.name}" for one in destinations.values() if self._needs_one_owner(one)}
+        self.whole = several | single | skip.keys()
+
+    def _needs_one_owner(self, destination: Destination) -> bool:
+        """Whether an endpoint is one worker's alone: for what it is, or for how it does."""
+        if destination.kind is not DestinationKind.ENDPOINT:
+            return False
+        health = self._app.endpoints.health(destination.name.removeprefix(ENDPOINTS))
+        return destination.needs_one_owner or is_ailing(health, self._app.clock.now())
+
+    def _destinations(self) -> dict[str, Destination]:
+        """What is delivered to: a disabled destination is not read and costs nothing."""
+        return {one.name: one for one in self._app.destinations if one.is_enabled}
+
+    def _ending(self) -> list[str]:
+        """The destinations of endpoints that were removed."""
+        return [endpoint_name(name) for name in self._app.endpoints.ending()]
 
     async def begin(self, name: str, tenure: Tenure) -> Duty:
         """Make a duty's part, ready to run; where its lanes are read on from is asked now."""
+        if name.startswith(SKIP):
+            return await self._skip(name, tenure)
         if name.startswith(DELIVER):
             return await self._deliver(name, tenure)
         if name.startswith(CAPTURE):
@@ -124,10 +163,8 @@ class Duties:
         return Duty(name, tenure, relay)
 
     async def _deliver(self, name: str, tenure: Tenure) -> Duty:
-        app, destination = self._app, self._destinations[name.removeprefix(DELIVER)]
-        opened = await app.store.open(_as_they_are([destination]))
-        is_whole = app.store.has_one_writer
-        lanes = [(lane, place) for lane, place in opened if is_whole or lease_of(lane.id) in tenure.fences]
+        app, destination = self._app, self._destinations()[name.removeprefix(DELIVER)]
+        lanes = await self._lanes_of(destination.name, tenure)
         deliverer: EndpointDeliverer | TargetDeliverer
         if destination.kind is DestinationKind.ENDPOINT:
             deliverer = self._to_endpoint(destination.name.partition(":")[2], lanes, tenure)
@@ -137,10 +174,35 @@ class Duties:
         await deliverer.start()
         return Duty(name, tenure, deliverer)
 
+    async def _skip(self, name: str, tenure: Tenure) -> Duty:
+        app, destination = self._app, name.removeprefix(SKIP)
+        endpoint = destination.removeprefix(ENDPOINTS)
+        skipper = Skipper(
+            destination,
+            await self._lanes_of(destination, tenure),
+            removed_at=app.endpoints.ending()[endpoint],
+            tenure=tenure,
+            store=app.store,
+            clock=app.clock,
+            epoch=app.epoch,
+            settle_down=partial(app.ingest.submit, Submission()),
+            on_empty=partial(app.endpoints.finish, endpoint),
+        )
+        return Duty(name, tenure, skipper)
+
+    async def _lanes_of(self, destination: str, tenure: Tenure) -> list[tuple[Lane, Place]]:
+        """The lanes of a destination that are ours, with the place reached in each."""
+        opened = await self._app.store.open([_as_it_is(destination)])
+        is_whole = self._app.store.has_one_writer
+        return [(lane, place) for lane, place in opened if is_whole or lease_of(lane.id) in tenure.fences]
+
     def _to_endpoint(self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> EndpointDeliverer:
-        app = self._app
+        app, endpoint = self._app, self._app.endpoints.wired(name)
+        is_whole = app.store.has_one_writer or len(lanes) == len(self.leases[f"{DELIVER}{endpoint_name(name)}"])
+        if endpoint is None:
+            raise LookupError(f"endpoint {name} was removed just now")
         return EndpointDeliverer(
-            endpoint_of(name, app.settings.endpoints[name], app.settings, app.secrets[name]),
+            endpoint,
             lanes,
             tenure=tenure,
             store=app.store,
@@ -149,6 +211,8 @@ class Duties:
             clock=app.clock,
             counters=app.counters,
             limits=deliver_limits(app.settings),
+            is_whole=is_whole,
+            on_disable=app.stops.ask,
         )
 
     def _to_peer(self, name: PeerName, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> TargetDeliverer:
@@ -169,14 +233,14 @@ class Duties:
             log=app.log,
             epoch=app.epoch,
             limits=deliver_limits(app.settings),
-            retry=retry_of(app.settings),
+            retry=retry_of(app.settings.delivery.retry),
             oscillation=oscillation_of(app.settings),
         )
 
 
-def _as_they_are(destinations: Iterable[Destination]) -> list[Destination]:
-    """Ask for the lanes that there are, whatever number of them we are configured with."""
-    return [msgspec.structs.replace(one, lanes=0) for one in destinations]
+def _as_it_is(name: str) -> Destination:
+    """Ask for the lanes that a destination has, whatever number of them we are configured with."""
+    return Destination(name=name, kind=DestinationKind.ENDPOINT, lanes=0)
 
 
 def lease_of(lane: int) -> str:

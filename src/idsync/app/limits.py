@@ -1,6 +1,6 @@
 """Limits, from the settings to the words of the parts that they bound; and what the settings may not ask for yet."""
 
-from idsync.config import Settings
+from idsync.config import RetrySettings, Settings
 from idsync.errors import ConfigError
 from idsync.pipeline.ingest import IngestLimits
 from idsync.pipeline.parts.feed import DeliverLimits
@@ -17,16 +17,14 @@ def check_version(settings: Settings) -> None:
     asked = [
         ("engine.url", bool(settings.engine.url.reveal()), "; deliveries are carried by this process"),
         ("nats.publish", settings.nats.publish, "; events leave by webhook"),
-        *((f"endpoints.{name}.rate", one.rate is not None, "") for name, one in settings.endpoints.items()),
     ]
     problems = [f"{key}: is not in this version{instead}" for key, is_set, instead in asked if is_set]
     if problems:
         raise ConfigError(*problems)
 
 
-def retry_of(settings: Settings) -> RetryPolicy:
+def retry_of(retry: RetrySettings) -> RetryPolicy:
     """Translate the retry settings."""
-    retry = settings.delivery.retry
     return RetryPolicy(
         first_s=retry.first_s,
         factor=retry.factor,

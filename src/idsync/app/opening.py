@@ -4,12 +4,11 @@ import sys
 
 from idsync.app.app import App
 from idsync.app.clock import SystemClock
-from idsync.app.endpoints import destinations_of, read_secrets
+from idsync.app.endpoints import Endpoints
 from idsync.app.limits import check_version
 from idsync.app.peers import mappings_of, open_peers
 from idsync.app.stores import open_store
 from idsync.config import Settings
-from idsync.pipeline.parts.routes import Routes
 from idsync.ports import Clock, Sender
 from idsync.senders.fast import FastSender
 from idsync.telemetry import Counters, Log
@@ -44,27 +43,26 @@ async def open_app(
             await peer.close()
         raise
     epoch = await store.start()
-    mappings = mappings_of(settings, peers)
-    secrets, generated = await read_secrets(settings, store)
-    destinations = destinations_of(settings, peers, mappings)
-    lanes = await store.open(destinations)
-    return App(
+    app = App(
         settings,
         store=store,
         clock=clock,
         counters=counters,
         log=log,
         epoch=epoch,
-        routes=Routes.of(mappings, destinations, [lane for lane, _ in lanes]),
+        mappings=mappings_of(settings, peers),
         peers=peers,
         sender=sender
         if sender is not None
         else FastSender(clock, allowed=parse_networks(settings.delivery.allow_cidrs)),
-        destinations=destinations,
-        lanes=[lane for lane, _ in lanes],
-        secrets=secrets,
-        generated_secrets=generated,
+        endpoints=Endpoints(settings, store, clock),
     )
+    try:
+        await app.open()
+    except BaseException:
+        await app.close()
+        raise
+    return app
 
 
 def _log_of(settings: Settings) -> Log:

@@ -99,7 +99,8 @@ def find_service(url: str | None, key: str | None, config: Path | None) -> Servi
     base = url or f"http://{_reachable(server)}:{server.port}"
     if not base.startswith(("http://", "https://")):
         raise typer.BadParameter("write the address as http://127.0.0.1:8787", param_hint="--url")
-    chosen = SecretText(read_secret(key)) if key else next(iter(server.api_keys), None)
+    strongest_first = sorted(server.api_keys, key=lambda one: "admin" not in one.scopes)
+    chosen = SecretText(read_secret(key)) if key else next((one.key for one in strongest_first), None)
     if chosen is not None and not (chosen.reveal().isascii() and chosen.reveal().isprintable()):
         raise typer.BadParameter("an API key has visible ASCII characters only", param_hint="--key")
     return Service(base.rstrip("/"), chosen)

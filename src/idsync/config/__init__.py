@@ -2,8 +2,11 @@
 
 from idsync.config.describe import SettingDoc, describe_settings
 from idsync.config.limits import (
+    BatchSettings,
+    BreakerSettings,
     CaptureSettings,
     DeliverySettings,
+    DisableSettings,
     FlappingSettings,
     IngestSettings,
     LimitSettings,
@@ -12,9 +15,10 @@ from idsync.config.limits import (
     RetentionSettings,
     RetrySettings,
 )
-from idsync.config.load import load_settings, parse_settings
+from idsync.config.load import InvalidEndpoint, endpoint_body, load_settings, parse_endpoint, parse_settings
 from idsync.config.names import CONNECTORS_KNOWN, USER_FIELDS, Dialect
 from idsync.config.settings import (
+    ApiKeySettings,
     EndpointSettings,
     EngineSettings,
     FieldSettings,
@@ -32,14 +36,19 @@ from idsync.config.values import SecretText, Url
 __all__ = [
     "CONNECTORS_KNOWN",
     "USER_FIELDS",
+    "ApiKeySettings",
+    "BatchSettings",
+    "BreakerSettings",
     "CaptureSettings",
     "DeliverySettings",
     "Dialect",
+    "DisableSettings",
     "EndpointSettings",
     "EngineSettings",
     "FieldSettings",
     "FlappingSettings",
     "IngestSettings",
+    "InvalidEndpoint",
     "KindSettings",
     "LifecycleSettings",
     "LimitSettings",
@@ -57,6 +66,8 @@ __all__ = [
     "SyncSettings",
     "Url",
     "describe_settings",
+    "endpoint_body",
     "load_settings",
+    "parse_endpoint",
     "parse_settings",
 ]

@@ -58,6 +58,8 @@ def _describe_table(table: type[msgspec.Struct], prefix: str) -> list[SettingDoc
             default = "required" if slot.is_required else _written(slot.default)
             meaning = slot.meta.description or ""
             docs.append(SettingDoc(path, _type_of(bare), default, _unit_of(slot.key), _range_of(metas), meaning))
+            if is_list(bare) and is_table(strip(get_args(bare)[0])[0]):
+                docs += _describe_table(strip(get_args(bare)[0])[0], f"{path}[<n>].")
     return docs
 
 
@@ -68,7 +70,7 @@ def _type_of(bare: Annotation) -> str:
         return f"list of {_type_of(strip(get_args(bare)[0])[0])}"
     if is_mapping(bare):
         return f"table of {_type_of(strip(get_args(bare)[1])[0])}"
-    return _TYPES[bare]
+    return "table" if is_table(bare) else _TYPES[bare]
 
 
 def _unit_of(key: str) -> str:

@@ -28,6 +28,8 @@ class Draft:
     file: str
     """How messages name the configuration file."""
     environ: Mapping[str, str]
+    may_refer: bool = True
+    """Whether a value may be read from elsewhere (`env:`, `file:`): not what comes over HTTP."""
     tree: dict[str, object] = field(default_factory=dict)
     origins: dict[Path, str] = field(default_factory=dict)
     """Where a value was set: "idsync.toml line 12", "environment variable NATS_URL"."""

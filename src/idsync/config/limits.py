@@ -52,6 +52,38 @@ class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
     burst: Annotated[int, Meta(ge=1, le=100_000, description="Requests at once, after a pause.")] = 20
 
 
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When an endpoint rests because it fails (DESIGN §6)."""
+
+    failure_threshold: Annotated[
+        int, Meta(ge=1, le=10_000, description="Different identities in a row whose deliveries failed: it opens.")
+    ] = 5
+    success_threshold: Annotated[
+        int, Meta(ge=1, le=1000, description="Probes that must succeed before it closes again.")
+    ] = 2
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400, description="How long nothing is sent once it is open.")] = 60.0
+    half_open_max: Annotated[int, Meta(ge=1, le=1000, description="Probes at once while it is half open.")] = 3
+
+
+class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Several events in one request."""
+
+    events_max: Annotated[int, Meta(ge=1, le=1000, description="Events in one request.")] = 100
+    bytes_max: Annotated[
+        int, Meta(ge=1024, le=67_108_864, description="Size of one request's body; one larger event goes alone.")
+    ] = 1_048_576
+    linger_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="How long a batch that is not full waits for further events.")
+    ] = 100
+
+
+class DisableSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When an endpoint that only fails is disabled: both must be reached, counted since its last success."""
+
+    after_s: Annotated[float, Meta(ge=1, le=31_536_000, description="How long it has failed.")] = 432_000.0
+    failures_min: Annotated[int, Meta(ge=1, le=1_000_000_000, description="How often it has failed.")] = 100
+
+
 class DeliverySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How deliveries are sent."""
 

@@ -8,10 +8,11 @@ from typing import cast
 import msgspec
 
 from idsync.config.draft import Draft
-from idsync.config.rules import check
-from idsync.config.settings import Settings
+from idsync.config.rules import check, check_endpoint
+from idsync.config.settings import EndpointSettings, Settings
 from idsync.config.shape import build_table
 from idsync.config.sources import find_file, overlay_environment, overlay_flags, overlay_toml, read_file
+from idsync.config.values import reveal
 from idsync.config.variables import overlay_variables
 from idsync.errors import ConfigError
 
@@ -62,3 +63,35 @@ def parse_settings(
     if draft.problems:
         raise ConfigError(*draft.problems.values())
     return msgspec.structs.replace(settings, notes=tuple(draft.notes))
+
+
+class InvalidEndpoint(msgspec.Struct, frozen=True):
+    """A definition that cannot be used."""
+
+    problems: tuple[str, ...]
+    """Every reason, each naming its field; never with a secret's text."""
+
+
+def parse_endpoint(body: Mapping[str, object], settings: Settings | None = None) -> EndpointSettings | InvalidEndpoint:
+    """Read the definition of an endpoint from a JSON body, as if it stood in the file.
+
+    A value `"env:…"` or `"file:…"` is refused: only whoever writes the file may have what is there.
+
+    Args:
+        body: the definition.
+        settings: those of the service that it is for; the defaults if None.
+    """
+    draft = Draft(file="body", environ={}, may_refer=False)
+    draft.tree = dict(body)
+    endpoint = build_table(draft, draft.tree, EndpointSettings, ())
+    if isinstance(endpoint, EndpointSettings):
+        check_endpoint(draft, endpoint, (), settings or Settings())
+    if draft.problems or not isinstance(endpoint, EndpointSettings):
+        return InvalidEndpoint(tuple(draft.problems.values()))
+    return endpoint
+
+
+def endpoint_body(settings: EndpointSettings) -> dict[str, object]:
+    """Write a definition as `parse_endpoint` reads it, its secrets and the values of its headers included."""
+    body = msgspec.to_builtins(settings, enc_hook=reveal)
+    return cast("dict[str, object]", body)

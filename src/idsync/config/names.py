@@ -7,8 +7,11 @@ from idsync.model.mapping import BAN_FIELDS
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,62}\Z"
 """Peers, endpoints and groups."""
 
-FILTER_PATTERN: Final = r"^(\*|[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*(\.\*)?)\Z"
-"""`*`, `user.*` or one exact type."""
+NAME_OWN: Final = "idsync"
+"""Whom operational events come from: no peer may have this name, or it could speak in ours."""
+
+FILTER_PATTERN: Final = r"^!?(\*|[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*(\.\*)?)\Z"
+"""`*`, `user.*` or one exact type; behind a `!` what is left out."""
 
 CONNECTORS_KNOWN: Final = ("authon", "better-auth", "nats", "payload", "sql", "webhook")
 """Every connector the project names. Which of them this version has built, `app` decides."""

@@ -3,16 +3,18 @@
 from typing import Final
 
 from idsync.config.draft import Draft, Path, nearest, shown
+from idsync.config.limits import RetrySettings
 from idsync.config.names import (
     CONNECTORS_KNOWN,
     COUPLED_FIELDS,
     HEADERS_RESERVED,
+    NAME_OWN,
     USER_FIELDS,
     Dialect,
 )
 from idsync.config.settings import EndpointSettings, FieldSettings, KindSettings, PeerSettings, Settings, SyncSettings
 from idsync.config.shape import choices_of
-from idsync.config.values import SecretText, Url
+from idsync.config.values import SecretText, Url, read_key
 from idsync.model.mapping import Rule
 from idsync.model.values import Kind
 from idsync.wire.address import parse_networks
@@ -27,6 +29,8 @@ NEEDS: Final = {"sql": ("database",), "better-auth": ("database", "url", "secret
 
 API_KEY_LENGTH_MIN: Final = 16
 URL_LENGTH_MAX: Final = 2048
+HEADER_NAME_LENGTH_MAX: Final = 256
+HEADER_LENGTH_MAX: Final = 4096
 PORT_MAX: Final = 65_535
 DAY_S: Final = 86_400
 TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -42,7 +46,7 @@ def check(draft: Draft, settings: Settings) -> None:
     for kind, sync in settings.sync.items():
         _check_sync(draft, settings, kind, sync)
     for name, endpoint in settings.endpoints.items():
-        _check_endpoint(draft, endpoint, ("endpoints", name))
+        check_endpoint(draft, endpoint, ("endpoints", name), settings)
     _check_delivery(draft, settings)
     _check_nats(draft, settings)
 
@@ -68,13 +72,19 @@ def _check_server(draft: Draft, settings: Settings) -> None:
     if not (colon and is_port and is_host and (":" not in host or (host[0] == "[" and host[-1] == "]"))):
         draft.refuse(("server", "listen"), "expected host:port, as in 127.0.0.1:8787 or [::1]:8787")
     for number, key in enumerate(settings.server.api_keys):
-        text = key.reveal()
+        text = key.key.reveal()
         if len(text) < API_KEY_LENGTH_MIN or not text.isascii() or not text.isprintable() or " " in text:
             reason = f"an API key has at least {API_KEY_LENGTH_MIN} ASCII characters and no spaces"
             draft.refuse(("server", "api_keys", number), reason)
+    for number, secret in enumerate(settings.server.secret_key):
+        if read_key(secret) is None:
+            reason = "expected 32 random bytes in base64, as `openssl rand -base64 32` prints them"
+            draft.refuse(("server", "secret_key", number), reason)
 
 
 def _check_peer(draft: Draft, peer: PeerSettings, path: Path) -> None:
+    if path[-1] == NAME_OWN:
+        draft.refuse(path, f"{NAME_OWN} is the name under which idsync speaks of itself; choose another one")
     if peer.connector not in CONNECTORS_KNOWN:
         draft.refuse((*path, "connector"), _unknown_connector(peer.connector))
     if peer.database is not None:
@@ -198,18 +208,34 @@ def _check_member(draft: Draft, peer: str, peers: tuple[str, ...], path: Path) -
         draft.refuse(path, f"is not among the peers of this kind; {nearest(peer, peers)}")
 
 
-def _check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path) -> None:
+def check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path, settings: Settings) -> None:
+    """Record every problem of one endpoint whose types are right.
+
+    Args:
+        settings: those of the service that it is of.
+    """
     _check_url(draft, endpoint.url, HTTP_SCHEMES, (*path, "url"))
     _check_secrets(draft, endpoint.secret, path)
+    if all(one.startswith("!") for one in endpoint.events):
+        draft.refuse((*path, "events"), 'only leaves out: say first of what, as in ["*", "!user.deleted"]')
+    if endpoint.retry is not None:
+        _check_retry(draft, endpoint.retry, (*path, "retry"))
+        if settings.retention.inbox_days * DAY_S < endpoint.retry.age_max_s:
+            reason = "is longer than retention.inbox_days: the event could be forgotten while it is tried"
+            draft.refuse((*path, "retry", "age_max_s"), reason)
     for name, value in endpoint.headers.items():
         place = (*path, "headers", name)
         text = value.reveal()
-        if not name or not TOKEN.issuperset(name):
+        if not name or not TOKEN.issuperset(name) or len(name) > HEADER_NAME_LENGTH_MAX:
             draft.refuse(place, "is no name of a header")
         elif name.lower() in HEADERS_RESERVED:
             draft.refuse(place, "is set by idsync itself")
         elif not text.isascii() or not text.isprintable() or text != text.strip():
             draft.refuse(place, "a header's value is printable ASCII without spaces around it")
+        elif len(text) > HEADER_LENGTH_MAX:
+            draft.refuse(place, f"is longer than {HEADER_LENGTH_MAX} characters")
+    if len({name.lower() for name in endpoint.headers}) < len(endpoint.headers):
+        draft.refuse((*path, "headers"), "names a header twice: capital and small letters mean the same")
 
 
 def _check_secrets(draft: Draft, secrets: tuple[SecretText, ...], path: Path) -> None:
@@ -226,13 +252,17 @@ def _check_delivery(draft: Draft, settings: Settings) -> None:
             reason = "expected a range of addresses whose host bits are zero, as in 10.0.0.0/8 or fd00::/8"
             draft.refuse(("delivery", "allow_cidrs", number), reason)
     retry = settings.delivery.retry
-    if retry.first_s > retry.cap_s:
-        draft.refuse(("delivery", "retry", "first_s"), "is longer than `cap_s`, the longest wait")
+    _check_retry(draft, retry, ("delivery", "retry"))
     if settings.retention.inbox_days * DAY_S < retry.age_max_s:
         reason = "is shorter than delivery.retry.age_max_s: an event could come again after its id is forgotten"
         draft.refuse(("retention", "inbox_days"), reason)
     if settings.limits.event_bytes_max > settings.limits.body_bytes_max:
         draft.refuse(("limits", "event_bytes_max"), "is larger than `body_bytes_max`: no such event could come in")
+
+
+def _check_retry(draft: Draft, retry: RetrySettings, path: Path) -> None:
+    if retry.first_s > retry.cap_s:
+        draft.refuse((*path, "first_s"), "is longer than `cap_s`, the longest wait")
 
 
 def _check_nats(draft: Draft, settings: Settings) -> None:

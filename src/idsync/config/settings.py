@@ -11,13 +11,17 @@ import msgspec
 from msgspec import Meta
 
 from idsync.config.limits import (
+    BatchSettings,
+    BreakerSettings,
     CaptureSettings,
     DeliverySettings,
+    DisableSettings,
     IngestSettings,
     LimitSettings,
     LogSettings,
     RateSettings,
     RetentionSettings,
+    RetrySettings,
 )
 from idsync.config.names import COUPLED_FIELDS, FILTER_PATTERN, NAME_PATTERN, Dialect
 from idsync.config.values import SecretText, Url
@@ -25,7 +29,10 @@ from idsync.model.mapping import FieldRule, Match, Others, Rule
 from idsync.model.values import Kind, PeerName
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, title="a name: a-z first, then a-z 0-9 _ -, at most 63")]
-Filter = Annotated[str, Meta(pattern=FILTER_PATTERN, max_length=200, title="user.created, user.* or *")]
+Filter = Annotated[
+    str,
+    Meta(pattern=FILTER_PATTERN, max_length=200, title="user.created, user.*, * or !user.deleted"),
+]
 Column = Annotated[
     str,
     Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z", max_length=200, title="a name of 1 to 200 printable characters"),
@@ -60,6 +67,16 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = Url("sqlite:///idsync.db")
 
 
+class ApiKeySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of the API."""
+
+    key: Annotated[SecretText, Meta(description="Its text, at least 16 characters.")]
+    scopes: Annotated[
+        tuple[Literal["publish", "read", "admin"], ...],
+        Meta(min_length=1, max_length=3, description="What it may do; `admin` is everything."),
+    ] = ("admin",)
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP side."""
 
@@ -67,11 +84,20 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Host and port to listen on; port 0 takes a free one. IPv6 as `[::1]:8787`.")
     ] = "127.0.0.1:8787"
     api_keys: Annotated[
-        tuple[SecretText, ...],
+        tuple[Annotated[ApiKeySettings, Meta(extra={"alone": "key"})], ...],
         Meta(
             max_length=100,
-            description="Keys that may use the API, at least 16 characters each. None: one is made at the "
-            "first start, printed once and kept hashed.",
+            description="Keys that may use the API; one that is written alone, without a table, has the scope "
+            "`admin`. None: one is made at the first start, printed once and kept hashed.",
+        ),
+    ] = ()
+    secret_key: Annotated[
+        tuple[SecretText, ...],
+        Meta(
+            max_length=10,
+            description="What the secrets of endpoints are encrypted under in the store: 32 random bytes in base64. "
+            "One may be written alone; of several the first encrypts and all decrypt (rotation). None: they "
+            "are kept unencrypted.",
         ),
     ] = ()
     connections_max: Annotated[int, Meta(ge=1, le=100_000, description="Open connections; more are refused.")] = 1000
@@ -244,7 +270,7 @@ class SyncSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One place that webhooks go to: `[endpoints.<name>]`. Read-only in the API."""
+    """One place that webhooks go to: `[endpoints.<name>]`, or the body of the API, where it is the same."""
 
     url: Annotated[Url, Meta(description="Where events are posted: `https://…`.")]
     secret: Annotated[
@@ -252,25 +278,60 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             max_length=10,
             description="The secret that signs; more than one sign together (rotation). One may be written "
-            "alone. None: one is made and printed once.",
+            "alone. None: one is made and shown once.",
         ),
     ] = ()
     events: Annotated[
         tuple[Filter, ...],
-        Meta(min_length=1, max_length=200, description="Types it receives: exact, `user.*` or `*`."),
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="Types it receives: exact, `user.*` or `*`; `!user.deleted` leaves out, wherever it stands.",
+        ),
     ] = ("*",)
     dialect: Annotated[Dialect, Meta(description="How its webhooks are signed and wrapped.")] = "standard"
     headers: Annotated[dict[str, SecretText], Meta(max_length=50, description="Further headers of every request.")] = {}
     timeout_s: Annotated[
-        float | None,
-        Meta(gt=0, le=300, description="Longest time of one request. Absent: `delivery.timeout_s`."),
+        Annotated[float, Meta(gt=0, le=300)] | None,
+        Meta(description="Longest time of one request. Absent: `delivery.timeout_s`."),
     ] = None
     concurrency: Annotated[
-        int | None,
-        Meta(ge=1, le=10_000, description="Open requests to it. Absent: `delivery.endpoint_concurrency`."),
+        Annotated[int, Meta(ge=1, le=10_000)] | None,
+        Meta(description="Open requests to it. Absent: `delivery.endpoint_concurrency`."),
     ] = None
+    retry: Annotated[
+        RetrySettings | None,
+        Meta(description="When a failed delivery is tried again. Absent: `delivery.retry`."),
+    ] = None
+    breaker: Annotated[BreakerSettings, Meta(description="When it rests because it fails.")] = BreakerSettings()
     rate: Annotated[RateSettings | None, Meta(description="Its rate limit. Absent: none.")] = None
-    enabled: Annotated[bool, Meta(description="Whether it is delivered to; its events are kept meanwhile.")] = True
+    batch: Annotated[
+        BatchSettings | None, Meta(description="Several events in one request. Absent: one event each.")
+    ] = None
+    ordering: Annotated[
+        Literal["identity", "none"],
+        Meta(description="`identity`: an identity's events one after the other, in order. `none`: all at once."),
+    ] = "identity"
+    priority: Annotated[
+        Literal["live", "bulk"], Meta(description="`bulk`: behind everything that is `live`; never starved.")
+    ] = "live"
+    operational: Annotated[
+        bool,
+        Meta(description="Whether it receives what happens to idsync itself (`endpoint.disabled`), and only that."),
+    ] = False
+    description: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\x00-\x1f\x7f]*\Z",
+            max_length=500,
+            title="at most 500 characters, none of them a control character",
+            description="What it is for; shown to operators.",
+        ),
+    ] = ""
+    enabled: Annotated[bool, Meta(description="Whether it is delivered to; what is queued is kept meanwhile.")] = True
+    disable: Annotated[DisableSettings, Meta(description="When it is disabled because it only fails.")] = (
+        DisableSettings()
+    )
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):

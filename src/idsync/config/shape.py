@@ -134,9 +134,13 @@ def build_table(draft: Draft, raw: object, table: type[msgspec.Struct], path: Pa
 
 def build(draft: Draft, raw: object, annotation: Annotation, path: Path) -> object:
     """Build the value of one setting or table; BAD where it cannot be used."""
-    bare, _ = strip(annotation)
+    bare, metas = strip(annotation)
     if is_table(bare):
-        return build_table(draft, raw, bare, path)
+        alone = next((meta.extra["alone"] for meta in metas if meta.extra and "alone" in meta.extra), None)
+        if alone is None or not isinstance(raw, str | Text):
+            return build_table(draft, raw, bare, path)
+        value = build(draft, raw, slots_of(bare)[alone].annotation, path)
+        return BAD if value is BAD else bare(**{alone: value})
     if is_mapping(bare):
         return _build_mapping(draft, raw, annotation, path)
     if is_list(bare):
@@ -190,6 +194,8 @@ def _resolve(draft: Draft, raw: object, path: Path) -> object:
     written = raw.text if isinstance(raw, Text) else raw
     if not isinstance(written, str):
         return raw
+    if not draft.may_refer and written.startswith(("env:", "file:")):
+        return _refuse(draft, path, "is read from elsewhere only in the configuration file; give the value itself")
     if written.startswith("env:"):
         name = written.removeprefix("env:")
         if text := draft.environ.get(name):

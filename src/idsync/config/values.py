@@ -1,7 +1,12 @@
 """Two kinds of text that must not appear in a log: secrets, and addresses that may carry one."""
 
+from base64 import b64decode
+from binascii import Error
 from hmac import compare_digest
+from typing import Final
 from urllib.parse import urlsplit
+
+KEY_BYTES: Final = 32
 
 
 class SecretText:
@@ -77,3 +82,27 @@ class Url:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def read_key(secret: SecretText) -> bytes | None:
+    """Read 32 bytes written in base64, of either alphabet, padded or not; None where it is something else."""
+    digits = secret.reveal().strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        key = b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except (Error, ValueError):
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def reveal(value: object) -> str:
+    """Write either kind as the text that it is: msgspec's hook to encode what is kept, and never logged."""
+    if isinstance(value, SecretText | Url):
+        return value.reveal()
+    raise NotImplementedError
+
+
+def hide(kind: type, text: object) -> object:
+    """Take back what `reveal` wrote: msgspec's hook to decode."""
+    if kind in {SecretText, Url} and isinstance(text, str):
+        return kind(text)
+    raise NotImplementedError

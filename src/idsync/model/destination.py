@@ -34,6 +34,12 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = ("*",)
     """An endpoint's filters; see `policy.filter`."""
     is_enabled: bool = True
+    is_operational: bool = False
+    """Whether an endpoint gets what happens to idsync itself, and only that."""
+    needs_one_owner: bool = False
+    """Whether one process must have all its lanes: what it limits or puts together would not add up in several."""
+    level: Level = Level.LIVE
+    """Which of its lane sets takes what is queued for it."""
 
 
 class Lane(msgspec.Struct, frozen=True):

@@ -60,6 +60,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     rereads_done: Sequence[Reread] = ()
     fences: Mapping[str, int] = {}
     """Lease → epoch: nothing of this is ingested once somebody else has taken one of them."""
+    settings: Mapping[str, bytes | None] = {}
+    """Values that the store keeps for the service from then on; None removes one."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,14 @@ class Ingest:
         self._depth += size
         self._wake.set()
         return await waiting.answer
+
+    async def ingest_alone(self, submission: Submission) -> list[Receipt]:
+        """Ingest at once, while nothing runs that would take what is submitted: at the start.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        return await self._commit([submission])
 
     async def tick(self) -> float:
         """Ingest what waits; return the seconds until the next look, at once if more waits."""
@@ -195,12 +205,13 @@ class Ingest:
         asked = [job for one in submissions for job in one.rereads]
         done = [job for one in submissions for job in one.rereads_done]
         fences = {name: epoch for one in submissions for name, epoch in one.fences.items()}
+        settings = {name: value for one in submissions for name, value in one.settings.items()}
         for _ in range(REDO_MAX):
             snapshot = await self._store.load(keys_of(arrivals, self.routes))
             crash.point("ingest.loaded")
             draft = Draft.of(snapshot, self.routes, self._epoch, self._clock.now())
             receipts = self._pass(draft, arrivals)
-            plan = draft.plan(positions, asked, done, fences, snapshot)
+            plan = msgspec.structs.replace(draft.plan(positions, asked, done, fences, snapshot), settings=settings)
             crash.point("ingest.before_commit")
             match await self._store.commit(plan):
                 case Committed() as committed:

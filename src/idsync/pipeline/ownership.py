@@ -36,6 +36,10 @@ class Charges(Protocol):
         """Duties that are one worker's alone: nothing of them is begun before all their leases are had."""
         ...
 
+    def is_shared(self, duty: str) -> bool:
+        """Whether every worker can do it, however it is configured."""
+        ...
+
     async def look(self) -> None:
         """Find out what else there is to do by now: processes of another configuration may have made more."""
         ...
@@ -66,7 +70,9 @@ class Ownership:
         self._ttl_s = ttl_s
         self._wake = asyncio.Event()
         self.worker = clock.new_id()
-        self._print = blake2b("\n".join(sorted(charges.leases)).encode(), digest_size=8).hexdigest()
+        self._own = sorted(duty for duty in charges.leases if not charges.is_shared(duty))
+        """What this process can do for how it is configured."""
+        self._print = blake2b("\n".join(self._own).encode(), digest_size=8).hexdigest()
         self._alive = f"{ALIVE}{self._print}:{self.worker}"
         self._able: dict[str, frozenset[str]] = {}
         """Print of a configuration → the duties of its workers."""
@@ -82,20 +88,18 @@ class Ownership:
 
     async def start(self) -> None:
         """Take what is ours to take."""
-        if self._store.has_one_writer:
-            self.tenures = {duty: Tenure(self._clock) for duty in self._charges.leases}
-            self.changed.set()
-            return
-        self._able[self._print] = frozenset(self._charges.leases)
-        await self._store.put_setting(ABLE + self._print, msgspec.json.encode(sorted(self._charges.leases)))
+        if not self._store.has_one_writer:
+            self._able[self._print] = frozenset(self._own)
+            await self._store.put_setting(ABLE + self._print, msgspec.json.encode(self._own))
         await self.tick()
 
     async def tick(self) -> float:
         """Renew, take, let go; return the seconds until the next time."""
         self._wake.clear()
-        if self._store.has_one_writer:
-            return self._ttl_s
         await self._charges.look()
+        if self._store.has_one_writer:
+            self._have_all()
+            return self._ttl_s
         asked_at = self._clock.monotonic()
         await self._store.lease(self.worker, [self._alive], self._ttl_s)
         wanted = await self._choose()
@@ -112,7 +116,8 @@ class Ownership:
         able = {worker: await self._duties_of(name.split(":")[1]) for name, worker in alive.items()}
         wanted: set[str] = set()
         for duty, names in self._charges.leases.items():
-            workers = [worker for worker, duties in able.items() if duty in duties]
+            is_shared = self._charges.is_shared(duty)
+            workers = [worker for worker, duties in able.items() if is_shared or duty in duties]
             is_whole = duty in self._charges.whole
             wanted |= {name for name in names if chosen(duty if is_whole else name, workers) == self.worker}
         return wanted
@@ -144,6 +149,13 @@ class Ownership:
         self.leaving -= names
         self._held = {name: epoch for name, epoch in self._held.items() if name not in names}
 
+    def _have_all(self) -> None:
+        """Have every duty: there is nobody else."""
+        before = self.tenures
+        self.tenures = {duty: before.get(duty) or Tenure(self._clock) for duty in self._charges.leases}
+        if self.tenures.keys() != before.keys():
+            self.changed.set()
+
     def _settle(self, wanted: Collection[str], ends_at: float) -> None:
         """Prolong what stands on leases that are still ours; begin anew what is not as it was."""
         current = [*self.tenures.values(), *self._ending]
@@ -168,6 +180,10 @@ class Ownership:
             if known is not None or fences:
                 self.changed.set()
         self.tenures = tenures
+        for one in (self.tenures[duty] for duty in self.tenures.keys() - self._charges.leases.keys()):
+            one.may_begin = False
+            self._ending.append(one)
+            self.changed.set()
         if self.leaving:
             self.changed.set()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from idsync.config import SecretText, Url, load_settings, parse_settings
+from idsync.config import ApiKeySettings, SecretText, Url, load_settings, parse_settings
 from idsync.errors import ConfigError
 from idsync.model.mapping import FieldRule, Match, Others, Rule
 from idsync.model.values import Kind
@@ -21,7 +21,7 @@ def test_documented_file_works_as_written() -> None:
 
     assert settings.store.url == Url("sqlite:///idsync.db")
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8787)
-    assert settings.server.api_keys == (SecretText("k" * 32),)
+    assert settings.server.api_keys == (ApiKeySettings(key=SecretText("k" * 32)),)
     assert settings.endpoints["audit"].url == Url("http://127.0.0.1:9000/hook")
     assert settings.endpoints["audit"].secret == (SecretText("s" * 32),)
     assert settings.endpoints["audit"].events == ("user.*", "session.revoked")

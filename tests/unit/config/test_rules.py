@@ -116,7 +116,7 @@ def test_the_file_that_is_spoiled_below_is_good() -> None:
         ('"https://example.com/hook"', '"https://a:99999"', "endpoints.audit.url@25: the host or port"),
         ('"https://example.com/hook"', '"https://a/ b"', "endpoints.audit.url@25: an address has no"),
         ('url = "https://example.com/hook"', "", "endpoints.audit.url@24: is required. Where events"),
-        ('["user.*"]', '["user*"]', "endpoints.audit.events[0]@26: expected user.created, user.* or *"),
+        ('["user.*"]', '["user*"]', "endpoints.audit.events[0]@26: expected user.created, user.*, * or !user.deleted"),
         ('["user.*"]', "[]", "endpoints.audit.events@26: expected at least 1"),
         ('["user.*"]', "[[]]", "endpoints.audit.events[0]@26: expected text, got a list"),
         ('"standard"', '"standrad"', "endpoints.audit.dialect@27: expected one of"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from idsync.config import SecretText, load_settings, parse_settings
+from idsync.config import ApiKeySettings, SecretText, load_settings, parse_settings
 from idsync.errors import ConfigError
 from idsync.model.values import Kind
 
@@ -88,7 +88,7 @@ def test_list_variable_without_brackets_is_a_list_of_one_and_empty_is_none() -> 
     text = f'[server]\napi_keys = ["{"a" * 16}"]'
     keyed = parse_settings(text, environ={"IDSYNC_SERVER__API_KEYS": "b" * 16})
     emptied = parse_settings(text, environ={"IDSYNC_SERVER__API_KEYS": ""})
-    assert keyed.server.api_keys == (SecretText("b" * 16),)
+    assert keyed.server.api_keys == (ApiKeySettings(key=SecretText("b" * 16)),)
     assert emptied.server.api_keys == ()
 
 
@@ -119,7 +119,7 @@ def test_other_variables_are_left_alone() -> None:
     """What only begins like ours, or is asked for by the file, is no setting."""
     environ = {"IDSYNC_CONFIG": "", "IDSYNC_CRASH": "x", "IDSYNC_A__B": "k" * 16, "PATH": "/bin", "IDSYNC": "1"}
     settings = parse_settings('[server]\napi_keys = ["env:IDSYNC_A__B"]', environ=environ)
-    assert settings.server.api_keys == (SecretText("k" * 16),)
+    assert settings.server.api_keys == (ApiKeySettings(key=SecretText("k" * 16)),)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_what_was_read_is_never_read_again() -> None:
 def test_variable_may_point_elsewhere_too() -> None:
     """An `IDSYNC_…` variable follows the same words as the file."""
     environ = {"IDSYNC_SERVER__API_KEYS": "env:KEY", "KEY": "k" * 16}
-    assert parse_settings("", environ=environ).server.api_keys == (SecretText("k" * 16),)
+    assert parse_settings("", environ=environ).server.api_keys == (ApiKeySettings(key=SecretText("k" * 16)),)
 
 
 @pytest.mark.parametrize("environ", [{}, {"KEY": ""}])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from idsync.model.delivery import Delivery, Parked, ParkedState
 from idsync.model.values import Instant, Subject
-from idsync.pipeline.parts.keys import Key, KeyPhase
+from idsync.pipeline.sending.keys import Key, KeyPhase
 
 WINDOW = 4
 

@@ -25,7 +25,7 @@ from idsync.model.plan import (
     Wait,
 )
 from idsync.model.values import EntityId, Instant, PeerName, Subject, Value, instant_text, subject_of
-from idsync.pipeline.parts.routes import Routes, target_name
+from idsync.pipeline.parts.routes import OPERATIONAL, Routes, target_name
 from idsync.policy.dispatch import concerned_peers
 from idsync.policy.existence import forget
 from idsync.policy.linking import Known, email_key, id_key
@@ -144,13 +144,15 @@ class Draft:
         self._release(seen, before, after)
         self._dispatch_targets(after, row, seq)
         if outcome.event_type is not None:
-            self._dispatch_endpoints(outcome.event_type, subject_of(after.kind, after.id), after.version, row, seq)
+            for name in self.routes.endpoints_for(outcome.event_type):
+                self._queue(name, subject_of(after.kind, after.id), after.version, row, seq)
         return Receipt(arrival.id, outcome.verdict, outcome.reason, after.id)
 
     def fan_out(self, arrival: Arrival, event: Event) -> Receipt:
         """Pass on an event that no entity stands behind."""
         row, seq = self.record(arrival, _row(arrival, Verdict.APPLIED, event=event))
-        self._dispatch_endpoints(event.type, event.subject, event.version or 0, row, seq)
+        for name in self.routes.endpoints_for(event.type, is_operational=arrival.peer == OPERATIONAL):
+            self._queue(name, event.subject, event.version or 0, row, seq)
         return Receipt(arrival.id, Verdict.APPLIED)
 
     def plan(
@@ -219,14 +221,11 @@ class Draft:
             return
         subject = subject_of(entity.kind, entity.id)
         for peer in concerned_peers(entity, mapping):
-            lane = self.routes.lane_for(target_name(peer), subject)
-            self.deliveries.append(LaneRow(lane, subject, entity.version, row, seq))
+            self._queue(target_name(peer), subject, entity.version, row, seq)
 
-    def _dispatch_endpoints(
-        self, event_type: str, subject: Subject, version: int, row: int | None, seq: int | None
-    ) -> None:
-        for name in self.routes.endpoints_for(event_type):
-            self.deliveries.append(LaneRow(self.routes.lane_for(name, subject), subject, version, row, seq))
+    def _queue(self, destination: str, subject: Subject, version: int, row: int | None, seq: int | None) -> None:
+        lane = self.routes.lane_for(destination, subject)
+        self.deliveries.append(LaneRow(lane, subject, version, row, seq))
 
 
 def _own_key(arrival: Arrival) -> str | None:

@@ -81,6 +81,7 @@ class Feed:
         self._store = store
         self._lanes = {lane.id: _Lane(lane, position) for lane, position in lanes}
         self._memory_max = memory_max
+        self._room = memory_max
         self._page_max = page_max
         self._is_ordered = is_ordered
         self._moved: set[int] = set()
@@ -92,7 +93,7 @@ class Feed:
         lane = self._lanes[delivery.lane]
         if self._is_ordered and delivery.place <= lane.after:
             return False
-        if self._is_ordered and lane.is_caught_up and self.size < self._memory_max:
+        if self._is_ordered and lane.is_caught_up and self.size < self._room:
             lane.take(delivery)
             self.size += 1
             return True
@@ -106,6 +107,10 @@ class Feed:
             lane.is_caught_up = False
             lane.has_missed = True
 
+    def pause(self, *, is_paused: bool) -> None:
+        """Take nothing more into memory, while nothing of it could be sent; or go on."""
+        self._room = 0 if is_paused else self._memory_max
+
     @property
     def lanes(self) -> frozenset[int]:
         """The lanes that are fed."""
@@ -114,7 +119,7 @@ class Feed:
     @property
     def is_behind(self) -> bool:
         """Whether some lane has to be read from the store, and there is room for what is found."""
-        return self.size < self._memory_max and any(not lane.is_caught_up for lane in self._lanes.values())
+        return self.size < self._room and any(not lane.is_caught_up for lane in self._lanes.values())
 
     async def fetch(self) -> list[Delivery]:
         """Read the lanes that are behind; take what the oldest generation that is not empty has."""

@@ -3,6 +3,8 @@
 Built once by the composition root from the settings and the open lanes; read on the hot path, never written.
 """
 
+from typing import Final
+
 import msgspec
 
 from idsync.model.destination import Destination, DestinationKind, Lane, Level, lane_number
@@ -12,6 +14,10 @@ from idsync.policy.filter import matches
 
 ROUTES_CACHED_MAX = 4_096
 """Event types whose endpoints are remembered; a sender of ever new types must not fill the memory."""
+
+
+OPERATIONAL: Final = PeerName("idsync")
+"""Whom operational events come from. No peer of the configuration and no publisher can have this name."""
 
 
 def target_name(peer: str) -> str:
@@ -31,7 +37,7 @@ class Routes(msgspec.Struct, frozen=True):
     destinations: dict[str, Destination]
     lanes: dict[tuple[str, Level], tuple[int, ...]]
     """(destination, level) → lane ids of the newest generation, by lane number."""
-    cache: dict[str, tuple[str, ...]] = {}
+    cache: dict[tuple[str, bool], tuple[str, ...]] = {}
 
     @classmethod
     def of(cls, mappings: dict[str, Mapping], destinations: list[Destination], lanes: list[Lane]) -> "Routes":
@@ -55,20 +61,33 @@ class Routes(msgspec.Struct, frozen=True):
         found = self.mappings.get(kind)
         return found if found is not None else Mapping(kind, {peer: PeerView(reads=frozenset(), is_readable=False)})
 
-    def endpoints_for(self, event_type: str) -> tuple[str, ...]:
-        """Enabled endpoints subscribed to a type, by destination name."""
-        found = self.cache.get(event_type)
+    @property
+    def has_operational(self) -> bool:
+        """Whether anybody is to hear of what happens to idsync itself."""
+        return any(one.is_operational for one in self.destinations.values())
+
+    def endpoints_for(self, event_type: str, *, is_operational: bool = False) -> tuple[str, ...]:
+        """Enabled endpoints that are to get a type, by destination name.
+
+        Args:
+            event_type: of the event.
+            is_operational: whether it comes from idsync itself: then those that asked for that, else only the others.
+        """
+        found = self.cache.get((event_type, is_operational))
         if found is None:
             found = tuple(
                 one.name
                 for one in self.destinations.values()
-                if one.kind is DestinationKind.ENDPOINT and one.is_enabled and matches(one.events, event_type)
+                if one.kind is DestinationKind.ENDPOINT
+                and one.is_enabled
+                and one.is_operational is is_operational
+                and matches(one.events, event_type)
             )
             if len(self.cache) < ROUTES_CACHED_MAX:
-                self.cache[event_type] = found
+                self.cache[event_type, is_operational] = found
         return found
 
-    def lane_for(self, destination: str, subject: Subject, level: Level = Level.LIVE) -> int:
-        """The lane that carries a subject to a destination."""
-        lanes = self.lanes[destination, level]
+    def lane_for(self, destination: str, subject: Subject, level: Level | None = None) -> int:
+        """The lane that carries a subject to a destination, at its own level if none is given."""
+        lanes = self.lanes[destination, level or self.destinations[destination].level]
         return lanes[lane_number(subject, len(lanes))]

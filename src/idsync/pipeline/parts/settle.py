@@ -6,7 +6,7 @@ its book is closed unwritten, and the others are written without it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,12 +14,14 @@ import msgspec
 from idsync import crash
 from idsync.errors import StoreFenced
 from idsync.model.delivery import Attempt, Parked, Place
+from idsync.model.event import Arrival
 from idsync.model.plan import Committed, Fenced, Plan, Redo
 from idsync.pipeline.parts.feed import Feed
 from idsync.pipeline.parts.wake import wait_for
 from idsync.ports import Clock, Inbox
 
 NO_FENCES: Mapping[str, int] = {}
+Announce = Callable[[Sequence[Arrival]], Awaitable[object]]
 
 
 @dataclass(slots=True)
@@ -31,10 +33,12 @@ class _Page:
     parked: dict[int, Parked] = field(default_factory=dict)
     unparked: dict[int, None] = field(default_factory=dict)
     progress: dict[int, Place] = field(default_factory=dict)
+    settings: dict[str, bytes | None] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.attempts or self.parked or self.unparked)
+        return not (self.attempts or self.parked or self.unparked or self.settings)
 
 
 class Book:
@@ -73,6 +77,15 @@ class Book:
         self._page.unparked[delivery] = None
         self._settler.note()
 
+    def keep(self, settings: Mapping[str, bytes | None]) -> None:
+        """Keep some values together with everything else that is recorded."""
+        self._page.settings.update(settings)
+        self._settler.note()
+
+    def announce(self, arrival: Arrival) -> None:
+        """Tell of something that is recorded now: it is ingested before that is written, and so never forgotten."""
+        self._page.arrivals.append(arrival)
+
     def next_flush(self) -> int:
         """The number of the flush that will have written everything recorded so far."""
         return self._settler.begun + (0 if self._page.is_empty else 1)
@@ -92,7 +105,16 @@ class Book:
 class Settler:
     """Collects results from every deliverer of the process and writes them together."""
 
-    def __init__(self, store: Inbox, clock: Clock, epoch: int, *, linger_s: float = 0.02, full_at: int = 256) -> None:
+    def __init__(  # the composition root names each part once
+        self,
+        store: Inbox,
+        clock: Clock,
+        epoch: int,
+        *,
+        linger_s: float = 0.02,
+        full_at: int = 256,
+        announce: Announce | None = None,
+    ) -> None:
         """Wire it; nothing runs yet.
 
         Args:
@@ -101,7 +123,9 @@ class Settler:
             epoch: this process's epoch, carried by every settle.
             linger_s: seconds a result may wait for others, 0 to 1.
             full_at: results after which a flush does not wait any longer.
+            announce: ingests what is told of results, before they are written; the same may be told again.
         """
+        self._announce = announce
         self._store = store
         self._clock = clock
         self._epoch = epoch
@@ -177,8 +201,14 @@ class Settler:
 
     async def _write(self, pages: list[_Page], commands: list[int], *, is_repeated: bool) -> None:
         """Write some pages; without those whose lanes are somebody else's by now."""
+        arrivals = [one for page in pages for one in page.arrivals]
+        if arrivals and self._announce is not None:
+            await self._announce(arrivals)
+            crash.point("settle.announced")
         while pages or commands:
             plan = msgspec.structs.replace(self._plan(pages, commands), is_repeated=is_repeated)
+            if plan.settings:
+                crash.point("health.before_commit")
             crash.point("park.before_commit" if plan.parked else "settle.before_commit")
             match await self._store.commit(plan):
                 case Committed():
@@ -209,5 +239,6 @@ class Settler:
             parked=tuple(one for page in pages for one in page.parked.values()),
             unparked=tuple(one for page in pages for one in page.unparked),
             commands_done=tuple(commands),
+            settings={name: value for page in pages for name, value in page.settings.items()},
             at=self._clock.now(),
         )

@@ -25,7 +25,7 @@ class KeyPhase(Enum):
 class Key:
     """The deliveries of one subject at one endpoint, oldest first."""
 
-    __slots__ = ("items", "phase", "spilled")
+    __slots__ = ("items", "phase", "spilled", "taken")
 
     def __init__(self) -> None:
         self.items: deque[Item] = deque()
@@ -33,6 +33,8 @@ class Key:
         self.spilled = 0
         """Rows of this key in `parked` that are not in memory; all of them come after `items`."""
         self.phase = KeyPhase.EMPTY
+        self.taken = 0
+        """How many of the first items are in a batch together: they stay in memory until it is answered."""
 
     @property
     def current(self) -> Item:
@@ -48,6 +50,19 @@ class Key:
         self.phase = KeyPhase.ACTIVE
         return True
 
+    def replace(self, count: int, items: Iterable[Item]) -> None:
+        """Put what is left of the first items, which were sent together, in their place."""
+        rest = list(self.items)[count:]
+        self.items = deque([*items, *rest])
+        self.taken -= count
+
+    def settle(self) -> None:
+        """Find out what is next, once the first items are gone."""
+        if self.items:
+            self.phase = KeyPhase.ACTIVE
+        else:
+            self.phase = KeyPhase.REFILLING if self.spilled else KeyPhase.EMPTY
+
     def wake(self) -> None:
         """The time of the waiting item has come."""
         self.phase = KeyPhase.ACTIVE
@@ -55,10 +70,7 @@ class Key:
     def advance(self) -> None:
         """The first item needs nothing more: go on to the next."""
         self.items.popleft()
-        if self.items:
-            self.phase = KeyPhase.ACTIVE
-        else:
-            self.phase = KeyPhase.REFILLING if self.spilled else KeyPhase.EMPTY
+        self.settle()
 
     def hold(self, row: Parked) -> list[Delivery]:
         """The first item failed and waits as `row`; return the deliveries that have to be parked behind it."""
@@ -91,8 +103,9 @@ class Key:
         return self._spill() if self.items else []
 
     def _spill(self) -> list[Delivery]:
-        """Put all but the first item out of memory; parked rows are in the store already, deliveries are returned."""
-        rest = [item for item in list(self.items)[1:] if isinstance(item, Delivery)]
-        self.spilled += len(self.items) - 1
-        self.items = deque([self.items[0]])
-        return rest
+        """Put all but what is under way out of memory; parked rows are in the store, deliveries are returned."""
+        kept = max(1, self.taken)
+        items = list(self.items)
+        self.items = deque(items[:kept])
+        self.spilled += len(items[kept:])
+        return [item for item in items[kept:] if isinstance(item, Delivery)]
