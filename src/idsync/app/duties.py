@@ -80,7 +80,7 @@ class Duties:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """What this process can do: whatever is configured, and deliver to every endpoint, for those are in the store."""
+        """What this process can do: whatever is configured, and deliver to every endpoint that the store has."""
         return frozenset({self.ability(duty) for duty in self.leases} | {ENDPOINTS})
 
     def ability(self, duty: str) -> str:
