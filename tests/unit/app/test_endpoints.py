@@ -11,6 +11,7 @@ from idsync.app.endpoints import (
     Created,
     DisabledReason,
     EndpointState,
+    FilterSpan,
     Invalid,
     NotFound,
     Origin,
@@ -358,3 +359,44 @@ async def test_what_is_announced_twice_counts_once(running: Running, store_url: 
             await app.announce("breaker.opened", "endpoint/audit", {"endpoint": "audit", "opened_at": opened_at})
         told = [msgspec.json.decode(one.body)["data"]["opened_at"] for one in await sink.received(2)]
         assert told == [7, 8]
+
+
+async def test_however_much_is_queued_for_a_removed_endpoint_all_of_it_is_skipped(
+    running: Running, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several pages of several lanes, at its own level, queued while it was disabled for a moment of the line."""
+    monkeypatch.setattr("idsync.pipeline.skip.GRACE_MS", 500)
+    monkeypatch.setattr("idsync.pipeline.skip.PAGE", 100)
+    async with open_sink(*[Answer(raw=b"")] * 10) as sink, running(store_url) as app:
+        await make(app, "audit", definition(sink.url, priority="bulk", concurrency=4))
+        for start in range(0, 1_200, 400):
+            await app.submit([event(number) for number in range(start, start + 400)])
+        await sink.received(4)
+        await app.endpoints.remove("audit")
+
+        async def is_empty() -> bool:
+            stats = await app.store.stats()
+            return not stats.queued and not stats.parked
+
+        await until(is_empty)
+        entries = await app.store.recent(0, 2_000)
+        for entry in entries[::100]:
+            (record,) = await app.store.deliveries(entry.seq)
+            assert (record.state, record.reason) == (DeliveryState.SKIPPED, "disabled")
+        assert len(entries) == 1_200
+        assert len(sink.requests) == 4
+        await until(lambda: not app.endpoints.ending())
+
+
+async def test_history_that_no_event_needs_is_forgotten(running: Running, store_url: str) -> None:
+    """Names that come and go leave nothing behind for ever; that of a living endpoint stays."""
+    async with running(store_url) as app:
+        old = FilterSpan(since=Instant(1), until=Instant(2), events=("*",))
+        await app.store.put_setting("filters:long-gone", msgspec.json.encode([old]))
+        await make(app, "audit", definition(NOWHERE))
+        await app.endpoints.finish("audit")
+        assert len(await app.endpoints.filters("audit")) == 1
+        await app.endpoints.remove("audit")
+        await app.endpoints.finish("audit")
+        assert await app.endpoints.filters("long-gone") == ()
+        assert len(await app.endpoints.filters("audit")) == 1

@@ -269,7 +269,7 @@ class Endpoints:
         async with self._book.turn() as fences:
             found = await self._book.find(name)
             if found is not None and found.removed_at is not None:
-                await self._book.forget([name], fences, self._submit)
+                await self._book.forget(name, fences, self._submit)
         if name in self._settings.endpoints:
             await self.line_up(self._submit)
         await self.look()
