@@ -18,6 +18,8 @@ from idsync.pipeline.parts.health import EndpointHealth
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.sending.endpoint import Endpoint
+from idsync.policy.endpoint.breaker import BreakerPolicy
+from idsync.policy.retry import RetryPolicy
 from idsync.ports import DeliveryRecord, ParkedFilter, Request, Response
 from idsync.telemetry import Counters
 from idsync.wire.dialects import DIALECTS
@@ -25,7 +27,9 @@ from idsync.wire.signing import Secret
 from tests.unit.pipeline.conftest import Door
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-GOOD = Response(status=200)
+GOOD, BAD, BUSY, GONE = (Response(status=status) for status in (200, 500, 503, 410))
+PATIENT = RetryPolicy(jitter=0.0, attempts_max=10_000, age_max_s=1e9)
+NEVER_OPENS = BreakerPolicy(failure_threshold=10_000)
 ENDPOINT = "endpoint:audit"
 
 
@@ -34,7 +38,7 @@ def endpoint(**others: object) -> Endpoint:
     secret = DIALECTS["standard"].parse_secret(SECRET)
     assert isinstance(secret, Secret)
     plain = Endpoint(name="audit", url="https://audit.example/", secrets=(secret,))
-    return msgspec.structs.replace(plain, **others)  # type: ignore[arg-type]  # whatever a test changes
+    return msgspec.structs.replace(plain, **others)
 
 
 @dataclass(eq=False)

@@ -83,17 +83,22 @@ class Reporter:
 
     def tick(self) -> None:
         """Write what has changed, once in a while; tell who is to be disabled, once that is durable."""
-        if self._gate.is_changed and self._clock.monotonic() - self._written_at_s >= EVERY_S:
+        if self._is_due:
             self._write({})
         if self._stopped_by is not None and not self._is_told and self._stopped_by <= self._book.flushed:
             self._is_told = True
             self._on_disable(self.endpoint.name, self._gate.stopped or "")
 
+    @property
+    def _is_due(self) -> bool:
+        return self._gate.is_changed and self._clock.monotonic() - self._written_at_s >= EVERY_S
+
     def _follow(self) -> None:
         """Write at once what is a turn of events; other processes look at what concerns them."""
         mark, was = (self._gate.phase, self._gate.opened_at), self._mark[0]
         is_stopped_now = self._gate.stopped is not None and self._stopped_by is None
-        if mark == self._mark and not is_stopped_now and not (self._gate.is_changed and self._gate.is_resting):
+        is_rest_due = self._gate.is_resting and self._is_due
+        if mark == self._mark and not is_stopped_now and not is_rest_due:
             return
         self._mark, phase = mark, mark[0]
         if was is BreakerPhase.CLOSED and phase is BreakerPhase.OPEN:
