@@ -35,6 +35,7 @@ ENDPOINT = """
 url = "{url}"
 secret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 events = ["{name}.*"]
+breaker = {{ failure_threshold = 1000 }}
 """
 SUBJECTS = 8
 MANY = 16
