@@ -118,11 +118,11 @@ class Variants:
             yield pair
 
     @contextmanager
-    def bare(self, what: str, sink: str = "") -> Iterator[Server]:
+    def bare(self, what: str, *sinks: str) -> Iterator[Server]:
         """One of the bare ceilings of `bench.bare`."""
         port = find_port()
-        arguments = ("-m", "bench.bare", what, "--port", str(port), "--sink", sink)
-        with self._serve(f"bare-{what}", arguments, port) as server:
+        arguments = ("-m", "bench.bare", what, "--port", str(port), "--sink", *sinks)
+        with self._serve(f"bare-{what}-{len(sinks)}", arguments, port) as server:
             yield server
 
     @contextmanager
