@@ -22,8 +22,9 @@ PUBLIC_ERROR: Final = "The signature of this request was not accepted."
 TOLERANCE_S: Final = 300
 """How far a signed time may lie from now, before or after it (as in the libraries of Standard Webhooks)."""
 
+TEXT_CHARS_MAX: Final = 256
 TEXTS_MAX: Final = 1_024
-"""Types and origins that are known to fit into a header: only a shortcut."""
+"""Types and sources that are remembered: only a shortcut."""
 
 _BLOCK_BYTES: Final = 64
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
@@ -168,8 +169,12 @@ def is_header_text(text: str) -> bool:
     return _VISIBLE.fullmatch(text) is not None
 
 
-# Types and origins are few and come with every attempt.
-_is_known_text: Final = lru_cache(TEXTS_MAX)(is_header_text)
+def is_name(text: str) -> bool:
+    """Do as `is_header_text`, for types and sources: they are few, and one comes with every event and attempt."""
+    return len(text) <= TEXT_CHARS_MAX and _is_remembered(text)
+
+
+_is_remembered: Final = lru_cache(TEXTS_MAX)(is_header_text)
 
 
 def sign(  # noqa: PLR0913 -- each is one part of the request; a dialect takes those that it knows
@@ -204,7 +209,7 @@ def sign(  # noqa: PLR0913 -- each is one part of the request; a dialect takes t
         raise ValueError(f"the newest secret of a {dialect.name} destination is missing or cannot sign")
     if not is_event_id(event_id):
         raise ValueError("an event id is not 1 to 256 visible ASCII characters without a full stop")
-    if not (_is_known_text(event_type) and _is_known_text(origin)):
+    if not (is_name(event_type) and is_name(origin)):
         raise ValueError(f"the type or origin of event {event_id} is not 1 to 256 visible ASCII characters")
     outgoing = Outgoing(event_id=event_id, event_type=event_type, sent_at=sent_at, body=body, origin=origin, url=url)
     return dialect.sign(secrets, outgoing)
