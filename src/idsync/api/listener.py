@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import msgspec
 import uvicorn
 from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX
 from idsync.api.http import CLOSE, PROBLEM_JSON, TOO_SLOW, Asgi, Message, ProblemBody, ProblemType, problem_urn
@@ -69,7 +69,6 @@ class Plain:
         "disconnected",
         "is_begun",
         "keep_alive",
-        "message_event",
         "more_body",
         "response_complete",
     )
@@ -78,20 +77,25 @@ class Plain:
         self._inner = inner
         self._scope = inner.scope
         self._head = b""
-        self.before = inner.cycle
+        self.before: RequestResponseCycle | None = inner.cycle
         self.body = b""
         self.more_body = True
         self.is_begun = False
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
-        self.message_event = self
+
+    @property
+    def message_event(self) -> "Plain":
+        """Itself, told of each piece of the body. Not kept: a circle would hold the body until it is collected."""
+        return self
 
     def set(self) -> None:
         """Begin once the last piece of the body is there."""
         if self.more_body or self.is_begun:
             return
         self.is_begun = True
+        self.before = None  # it would hold every request that came before on this connection
         task = self._inner.loop.create_task(self._run())
         self._inner.tasks.add(task)
         task.add_done_callback(self._end)
@@ -206,7 +210,7 @@ class Gate:
         inner = self._inner
         if plain.is_begun or inner.transport.is_closing():
             return
-        inner.cycle = plain.before
+        inner.cycle = cast("Any", plain.before)
         inner.on_headers_complete()
         if plain.body:
             inner.on_body(plain.body)
