@@ -5,7 +5,7 @@ that one takes to arrive, nor a client that never reads its answer; `Gate` stand
 no HTTP at all is answered here too, so that every refusal is problem+json.
 
 A request at one of the hot doors whose body came at once is served by `Plain` in place of uvicorn's cycle, which costs
-three times as much (decision 0015). Everything else, and every connection's life around it, is uvicorn's.
+three times as much (decision 0017). Everything else, and every connection's life around it, is uvicorn's.
 """
 
 import asyncio

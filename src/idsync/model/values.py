@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from time import gmtime
+from time import gmtime, strftime
 from typing import NewType
 
 PeerName = NewType("PeerName", str)
@@ -62,7 +62,7 @@ def instant_text(at: Instant) -> str:
 
 @lru_cache(SECONDS_MAX)
 def _second_text(seconds: int) -> str:
-    return "%04d-%02d-%02dT%02d:%02d:%02d" % gmtime(seconds)[:6]
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
 def parse_instant(text: str) -> Instant | None:

@@ -32,8 +32,9 @@ REDO_MAX = 20
 """Passes of one batch before a moving key is called a fault: a pass fails only if another writer succeeded."""
 
 UNREAD = Snapshot()
-"""What events that are only passed on are merged with first: as if nothing were known of them. The commit looks for
-their ids itself, so a repeated one costs a second pass, and a new one no look of its own."""
+"""What events that are only passed on are merged with first, as if nothing were known of them: the commit looks for
+their ids itself. A repeated one costs a second pass, and a new one no look of its own. Only where the one writer looks
+before it writes; elsewhere every writer that meets a repeated one would undo a whole batch."""
 
 POISON = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """What one arrival can do to the pure pass, by what it holds or by a fault of ours: it is found and parked."""
@@ -210,7 +211,7 @@ class Ingest:
         done = [job for one in submissions for job in one.rereads_done]
         fences = {name: epoch for one in submissions for name, epoch in one.fences.items()}
         settings = {name: value for one in submissions for name, value in one.settings.items()}
-        is_guess = all(one.observation is None for one in arrivals)
+        is_guess = self._store.has_one_writer and all(one.observation is None for one in arrivals)
         for _ in range(REDO_MAX):
             snapshot = UNREAD if is_guess else await self._store.load(keys_of(arrivals, self.routes))
             is_guess = False
