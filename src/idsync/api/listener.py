@@ -78,7 +78,7 @@ class Plain:
         self._scope = inner.scope
         self._head = b""
         self.before: RequestResponseCycle | None = inner.cycle
-        self.body = b""
+        self.body = bytearray()
         self.more_body = True
         self.is_begun = False
         self.response_complete = False
@@ -111,8 +111,9 @@ class Plain:
         await self._inner.app(self._scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
-        """Give the body; the hot doors ask for no more."""
-        return {"type": "http.request", "body": self.body, "more_body": False}
+        """Give the body and keep nothing of it; the hot doors ask for no more."""
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def _send(self, message: Message) -> None:
         inner = self._inner
@@ -213,7 +214,7 @@ class Gate:
         inner.cycle = cast("Any", plain.before)
         inner.on_headers_complete()
         if plain.body:
-            inner.on_body(plain.body)
+            inner.on_body(bytes(plain.body))
 
     def eof_received(self) -> None:
         """Let the connection close."""
