@@ -30,5 +30,5 @@ from idsync.policy.filter import matches
 def test_filter_names_everything_a_prefix_or_one_type(
     filters: tuple[str, ...], event_type: str, *, is_matched: bool
 ) -> None:
-    """`*` is all, `user.*` is what begins with `user.`, anything else is itself; `!` leaves out; no filter is nothing."""
+    """`*` is all, `user.*` is what begins with `user.`, all else is itself; `!` leaves out; none is nothing."""
     assert matches(filters, event_type) is is_matched
