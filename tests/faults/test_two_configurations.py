@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from idsync.app import App, open_app
+from idsync.app.endpoints import DisabledReason, EndpointState
 from idsync.config import parse_settings
 from idsync.errors import StoreError
 from idsync.model.destination import Level
@@ -119,14 +120,21 @@ async def test_what_waits_in_older_lanes_is_told_before_what_came_later(start: S
     assert dict(heard(sink)) == {f"order/{one}": [0, 0, 1] for one in range(SUBJECTS)}
 
 
-async def test_what_only_one_of_them_can_do_is_done_by_it(start: Start, sink: Sink) -> None:
-    """The older one knows nothing of the new endpoint, nor the newer one of the old: neither waits for the other."""
+async def test_process_that_starts_last_decides_which_endpoints_there_are(start: Start, sink: Sink) -> None:
+    """The older one follows: it queues for the new endpoint and delivers to it, and no more to what is gone."""
     async with start(4, "order", "old") as older, start(4, "order", "new") as newer:
-        for app, kind in ((older, "old"), (newer, "new"), (older, "order"), (newer, "order")):
-            kinds = range(3) if app is older else range(3, 6)
-            await publish(app, kind, kinds)
+        assert older.endpoints.wired("old") is not None
+        await until(lambda: older.ingest.routes.endpoints_for("new.done"))
+        for app, kind in ((older, "old"), (older, "new"), (newer, "new"), (older, "order"), (newer, "order")):
+            numbers = range(3) if app is older else range(3, 6)
+            await publish(app, kind, numbers)
         await until(lambda: len(sink.requests) == 12 * SUBJECTS)
-    assert {len(one) for subject, one in heard(sink).items() if not subject.startswith("order")} == {3}
+        old = await older.endpoints.get("old")
+        assert isinstance(old, EndpointState)
+        assert old.disabled_reason is DisabledReason.REMOVED
+    told = heard(sink)
+    assert {len(one) for one in told.values()} == {6}
+    assert not any(subject.startswith("old") for subject in told)
 
 
 async def test_lanes_that_were_emptied_and_filled_again_are_not_forgotten(start: Start, sink: Sink) -> None:
