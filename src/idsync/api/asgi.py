@@ -35,12 +35,13 @@ from idsync.api.http import (
 )
 from idsync.api.keys import ApiKeys
 from idsync.api.once import HEADER, Caller, Once
-from idsync.api.service import Call, Operation, Service
+from idsync.api.service import Call, Operation, Run, Service
 from idsync.errors import DataRefused, StoreBusy, StoreError
 
 COMMAND_BYTES_MAX: Final = 65_536
 FRAMES_SHOWN: Final = 3
 RETRY_AFTER_1_S: Final = ((b"retry-after", b"1"),)
+_NOWHERE: Final = Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is.")
 _STATUS_TEXT: Final = {status.value: str(status.value) for status in HTTPStatus}
 
 
@@ -82,7 +83,7 @@ def build_router(edge: "Edge", keys: ApiKeys, operations: Sequence[Operation]) -
     routes = [Route(path, Resource(edge, keys, once, found)) for path, found in _by_path(operations).items()]
 
     async def nowhere(scope: Message, _: Receive, send: Send) -> None:
-        await edge.answer(scope, send, Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is."))
+        await edge.answer(scope, send, _NOWHERE)
 
     return Router(routes, redirect_slashes=False, default=nowhere)
 
@@ -164,6 +165,8 @@ class Resource:
         await self._edge.serve(scope, receive, send, self._run)
 
     async def _run(self, scope: Message, receive: Receive) -> Outcome:
+        if scope["path"].endswith("\n"):  # the router's patterns end at a line break, too
+            return _NOWHERE
         operation = self._operations.get(scope["method"])
         if operation is None or operation.run is None:
             return answer_other_method(scope["method"], self._methods)
@@ -172,6 +175,12 @@ class Resource:
             return head
         if operation.scope is not None and (refusal := await self._keys.check(head, operation.scope, self._now_s())):
             return refusal
+        return await self._serve(operation, operation.run, head, scope, receive)
+
+    async def _serve(
+        self, operation: Operation, serve: Run, head: Mapping[bytes, bytes], scope: Message, receive: Receive
+    ) -> Outcome:
+        """Read what an operation needs, and run it; under an `Idempotency-Key` at most once."""
         query = read_query(scope["query_string"], operation.query or NoQuery)
         if isinstance(query, Problem):
             return query
@@ -182,7 +191,7 @@ class Resource:
         if isinstance(body, Problem):
             return body
         call = Call(scope["path_params"], query, body, receive, head, self._keys)
-        run = partial(operation.run, self._edge.service, call)
+        run = partial(serve, self._edge.service, call)
         if not (operation.is_once and HEADER in head):
             return await run()
         request = scope["path"].encode() + b"\0" + text

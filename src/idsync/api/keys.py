@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -82,10 +82,27 @@ _WRONG_SCOPE: Final = {
 }
 
 
+class KeyStore(Protocol):
+    """What of a store keys need."""
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether nobody but this process changes them."""
+        ...
+
+    async def settings(self, prefix: str) -> dict[str, bytes]:
+        """Every value whose name begins so."""
+        ...
+
+    async def put_setting(self, name: str, value: bytes | None) -> bool:
+        """Keep a value; None removes it."""
+        ...
+
+
 class ApiKeys:
     """The keys that may be used."""
 
-    def __init__(self, configured: Sequence[ApiKey], store: Store | None = None) -> None:
+    def __init__(self, configured: Sequence[ApiKey], store: KeyStore | None = None) -> None:
         """Hold the keys of the configuration; those of a store are there once `read` has run."""
         self._configured = tuple(configured)
         self._kept: tuple[ApiKey, ...] = ()

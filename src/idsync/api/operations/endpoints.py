@@ -44,6 +44,9 @@ IF_MATCH: Final[dict[str, str]] = {
 EndpointName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}$(?!\n)", description="the endpoint's name")]
 
 
+SecretLine = Annotated[str, Meta(min_length=1, max_length=1_000)]
+
+
 class EndpointDefinition(EndpointSettings, frozen=True, kw_only=True):
     """The definition of an endpoint, exactly as in the configuration."""
 
@@ -57,9 +60,7 @@ class NewEndpoint(EndpointSettings, frozen=True, kw_only=True):
 class RotateSecret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The next secret, and how long those before it sign too."""
 
-    secret: Annotated[
-        str | None, Meta(min_length=1, max_length=1_000, description="The secret. Absent: one is made and shown once.")
-    ] = None
+    secret: Annotated[SecretLine | None, Meta(description="The secret. Absent: one is made and shown once.")] = None
     overlap_s: Annotated[
         float, Meta(ge=0, le=2_592_000, description="How many seconds the former secrets still sign beside it.")
     ] = OVERLAP_S
@@ -242,8 +243,10 @@ async def replace_endpoint(service: Service, call: Call) -> Outcome:
     """Give an endpoint another definition."""
     name, rev = call.path["name"], _read_rev(call)
     current = await service.endpoints.get(name)
-    if isinstance(current, NotFound) or isinstance(rev, Problem):
-        return rev if isinstance(rev, Problem) else _refuse(current)
+    if isinstance(rev, Problem):
+        return rev
+    if isinstance(current, NotFound):
+        return _refuse(current)
     definition = _read(unmask(call.body, current.settings), service)
     if isinstance(definition, Problem):
         return definition
@@ -255,8 +258,10 @@ async def change_endpoint(service: Service, call: Call) -> Outcome:
     """Change parts of a definition."""
     name, rev = call.path["name"], _read_rev(call)
     current = await service.endpoints.get(name)
-    if isinstance(current, NotFound) or isinstance(rev, Problem):
-        return rev if isinstance(rev, Problem) else _refuse(current)
+    if isinstance(rev, Problem):
+        return rev
+    if isinstance(current, NotFound):
+        return _refuse(current)
     patch = unmask(call.body, current.settings)
     return await _answer(service, await service.endpoints.change(name, patch, rev or current.rev))
 

@@ -16,6 +16,8 @@ from idsync.model.replay import ReplayRequest, ReplayStatus
 from idsync.model.values import Instant, Subject
 
 PATH: Final = "/v1/replays"
+SubjectText = Annotated[str, Meta(min_length=1, max_length=512)]
+Seq1 = Annotated[int, Meta(ge=1, le=SEQ_MAX)]
 
 
 class NewReplay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,13 +35,11 @@ class NewReplay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     types: Annotated[
         tuple[TypeFilter, ...], Meta(min_length=1, max_length=100, description="Types, as in an endpoint's `events`.")
     ] = ("*",)
-    subject: Annotated[str | None, Meta(min_length=1, max_length=512, description="Only events of this subject.")] = (
-        None
-    )
+    subject: Annotated[SubjectText | None, Meta(description="Only events of this outgoing subject.")] = None
     since: Annotated[Time | None, Meta(description="Only events received then or later.")] = None
     until: Annotated[Time | None, Meta(description="Only events received before. Absent: before now.")] = None
     after: Annotated[int, Meta(ge=0, le=SEQ_MAX, description="Only events whose `seq` is higher.")] = 0
-    through: Annotated[int | None, Meta(ge=1, le=SEQ_MAX, description="Only events whose `seq` is not higher.")] = None
+    through: Annotated[Seq1 | None, Meta(description="Only events whose `seq` is not higher.")] = None
     include_before_creation: Annotated[
         bool, Meta(description="Also what came in before the endpoint was made and its filters name now.")
     ] = False

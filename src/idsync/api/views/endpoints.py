@@ -1,7 +1,7 @@
 """What the API shows of endpoints. What is secret in a definition is masked, and stays as it is if it comes back so."""
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -56,7 +56,7 @@ class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     has_secret: bool
     secrets: int
     """How many secrets sign now: more than one while a rotation overlaps."""
-    definition: dict[str, object]
+    definition: dict[str, Any]
     """As it can be sent back: without secrets, the values of headers as `***`, the address without its query."""
     health: EndpointHealthView
 
