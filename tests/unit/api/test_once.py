@@ -1,4 +1,4 @@
-"""Idempotency keys: one request is carried out once, whoever repeats it gets its answer, and no secret is kept plain."""
+"""Idempotency keys: a request is carried out once, repeated it gets its answer, and no secret is kept in plain."""
 
 import asyncio
 
@@ -81,11 +81,13 @@ class _Work:
 
     def __init__(self) -> None:
         self.made = 0
+        self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def run(self) -> Outcome:
         self.made += 1
+        self.begun.set()
         await self.go_on.wait()
         return Answer(201, b"%d" % self.made)
 
@@ -105,8 +107,7 @@ async def test_a_request_that_is_under_way_is_not_begun_again(store: SqliteStore
     ours = Once(store, clock)
     work.go_on.clear()
     running = asyncio.create_task(ours.run(CALLER, work.run))
-    while not work.made:
-        await asyncio.sleep(0)
+    await work.begun.wait()
     second = await Once(store, clock).run(CALLER, work.run)
     assert isinstance(second, Problem)
     assert second.type is ProblemType.UNDER_WAY
@@ -120,8 +121,7 @@ async def test_a_request_whose_process_died_runs_again_after_a_minute(store: Sql
     work, clock = _Work(), FakeClock()
     work.go_on.clear()
     dying = asyncio.create_task(Once(store, clock).run(CALLER, work.run))
-    while not work.made:
-        await asyncio.sleep(0)
+    await work.begun.wait()
     left = await store.settings(PREFIX)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)

@@ -25,11 +25,12 @@ async def test_events_are_listed_by_type_subject_and_time(line: Line, client: ht
     for number in range(7):
         kind = "order.paid" if number % 2 else "order.sent"
         await line.publish(id=f"e{number}", type=kind, subject=f"order/{number % 3}", data={})
-    seen, after = [], "0"
-    while after is not None:
-        page = (await client.get("/v1/events", params={"limit": 2, "after": after, "types": "order.*"})).json()
+    seen: list[str] = []
+    query = {"limit": "2", "types": "order.*"}
+    while query.get("after", "0"):
+        page = (await client.get("/v1/events", params=query)).json()
         seen += [one["id"] for one in page["items"]]
-        after = page["next"]
+        query["after"] = page["next"] or ""
     assert seen == [f"e{number}" for number in range(7)]
 
     async def ids(**query: str) -> list[str]:
@@ -77,7 +78,7 @@ async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.As
     await client.post("/v1/endpoints", json=made | {"name": "late"})
 
     async def is_dead() -> bool:
-        return (await why(client, "paid"))["audit"]["state"] == "dead"
+        return bool((await why(client, "paid"))["audit"]["state"] == "dead")
 
     await until(is_dead)
     told = await why(client, "paid")
@@ -116,7 +117,7 @@ async def test_what_was_missed_while_disabled_is_counted_then_replayed(line: Lin
         assert received.header("webhook-id") == "missed"
 
         async def is_done() -> bool:
-            return (await client.get(started.headers["location"])).json()["state"] == "done"
+            return bool((await client.get(started.headers["location"])).json()["state"] == "done")
 
         await until(is_done)
     replay = (await client.get("/v1/replays")).json()["items"][0]
