@@ -1,6 +1,7 @@
 """Why an endpoint got an event or did not: what its deliveries say, else what its dated filters say. Reads only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -10,12 +11,20 @@ from idsync.api.views import WhyView, time_text
 from idsync.app.endpoints import EndpointState, FilterSpan
 from idsync.model.values import Instant
 from idsync.pipeline.parts.routes import OPERATIONAL, endpoint_name
+from idsync.pipeline.sending.rows import BEHIND, IN_BATCH, NOT_BEFORE
 from idsync.policy.filter import matches
 from idsync.ports import DeliveryRecord, DeliveryState, InboxEntry
 
 NOT_CREATED_YET: Final = "not_created_yet"
 UNMATCHED: Final = "unmatched"
 FORGOTTEN: Final = "forgotten"
+
+
+_PARKED: Final[Mapping[str, str]] = MappingProxyType({
+    BEHIND: "It comes after an earlier event of the same subject, which waits.",
+    NOT_BEFORE: "Its publisher asked for it to be sent later.",
+    IN_BATCH: "The endpoint took its batch, but not this event; it is tried again.",
+})  # fmt: skip
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -72,8 +81,7 @@ def _tell_record(record: DeliveryRecord, entry: InboxEntry, state: EndpointState
         case DeliveryState.QUEUED:
             return _tell_queued(entry, state, now)
         case DeliveryState.PARKED:
-            why = "an earlier event of the same subject must come first" if record.reason == "behind" else "it failed"
-            return _Told("parked", record.reason, f"It waits for its next try: {why}.")
+            return _Told("parked", record.reason, _PARKED.get(record.reason or "", "It failed, and is tried again."))
         case DeliveryState.DEAD:
             told = "It was given up; requeue it, or replay what was not delivered."
             return _Told("dead", record.reason, told, is_replayable=True)

@@ -25,13 +25,14 @@ from idsync.api.views import (
 from idsync.api.views.endpoints import unmask
 from idsync.app.endpoints import Changed, Created, EndpointState, Invalid, NotFound, ReadOnly, Removed, Taken
 from idsync.config import EndpointSettings, InvalidEndpoint, parse_endpoint
-from idsync.model.delivery import Outcome as TryOutcome
+from idsync.model.delivery import SETTLED, Delivery
 from idsync.model.event import Event
 from idsync.model.values import Subject, instant_text
-from idsync.pipeline.parts.endpoint import Endpoint, outcome_of
+from idsync.pipeline.parts.routes import OPERATIONAL
+from idsync.pipeline.sending.batches import Member
+from idsync.pipeline.sending.endpoint import Endpoint, outcome_of
+from idsync.pipeline.sending.requests import batch_request_of, rendered, request_of
 from idsync.ports import Request
-from idsync.wire.render import render
-from idsync.wire.signing import sign
 
 PATH: Final = "/v1/endpoints"
 ONE: Final = "/v1/endpoints/{name}"
@@ -302,35 +303,36 @@ async def run_test(service: Service, call: Call) -> Outcome:
         return _refuse(NotFound(call.path["name"]))
     event_id = service.clock.new_id()
     response = await service.sender.send(_test_request(service, endpoint, event_id))
-    is_delivered = outcome_of(response) is TryOutcome.DELIVERED
+    is_delivered = outcome_of(response) in SETTLED
     size_max = service.settings.delivery.response_bytes_max
     return answer_json(view_test(event_id, response, is_delivered=is_delivered, response_bytes_max=size_max))
 
 
 def _test_request(service: Service, endpoint: Endpoint, event_id: str) -> Request:
-    """Sign a test event as any other of the endpoint's."""
+    """Sign a test event as any other of the endpoint's; one that takes batches gets a batch of it alone."""
     now = service.clock.now()
+    subject = Subject(f"endpoint/{endpoint.name}")
     event = Event(
         id=event_id,
         type=TEST_TYPE,
-        source="idsync",
-        subject=Subject(f"endpoint/{endpoint.name}"),
+        source=OPERATIONAL,
+        subject=subject,
         timestamp=instant_text(now),
         data=msgspec.Raw(msgspec.json.encode({"endpoint": endpoint.name})),
     )
-    body, origin = render(endpoint.dialect.name, msgspec.json.encode(event))
-    signed = sign(
-        endpoint.dialect,
-        endpoint.secrets,
+    item = Delivery(
+        id=0,
+        lane=0,
+        subject=subject,
+        event=0,
+        version=0,
         event_id=event_id,
         event_type=TEST_TYPE,
-        sent_at=now,
-        body=body,
-        origin=origin,
-        url=endpoint.url,
+        body=msgspec.json.encode(event),
     )
-    headers = (("Content-Type", "application/json"), *signed, *endpoint.headers)
-    return Request(url=endpoint.url, headers=headers, body=body, timeout_s=endpoint.timeout_s)
+    if endpoint.batch is not None:
+        return batch_request_of(endpoint, [Member(subject, item, rendered(endpoint, item))], now)
+    return request_of(endpoint, item, now)
 
 
 def _read(body: Mapping[str, object], service: Service) -> EndpointSettings | Problem:

@@ -11,9 +11,9 @@ from idsync.app.endpoints import EndpointState, FilterSpan
 from idsync.config import EndpointSettings, SecretText, endpoint_body
 from idsync.model.delivery import Attempt
 from idsync.model.values import instant_text
-from idsync.pipeline.parts.endpoint import error_of
 from idsync.pipeline.parts.health import EndpointHealth
 from idsync.pipeline.parts.routes import endpoint_name
+from idsync.pipeline.sending.endpoint import error_of
 from idsync.ports import Response, Stats
 
 MASK: Final = "***"
@@ -26,6 +26,8 @@ class EndpointHealthView(msgspec.Struct, frozen=True, kw_only=True):
     breaker: str
     """`closed`, `open` or `half_open`."""
     opened_at: str | None
+    retry_at: str | None
+    """When the first probe leaves, while the breaker is open."""
     failing_since: str | None
     """The first failure since its last success; null: its last try succeeded, or there was none."""
     failures: int
@@ -191,6 +193,7 @@ def view_health(name: str, health: EndpointHealth, stats: Stats) -> EndpointHeal
     return EndpointHealthView(
         breaker=health.breaker,
         opened_at=time_text(health.opened_at),
+        retry_at=time_text(health.retry_at),
         failing_since=time_text(health.failing_since),
         failures=health.failures,
         throttled_until=time_text(health.throttled_until),
