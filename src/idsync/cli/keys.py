@@ -32,7 +32,7 @@ def list_keys(*, url: Url = None, key: Key = None, config: Config = None, as_jso
     show(sheet("", ("id", "name", "scopes", "made"), rows))
 
 
-def add(  # noqa: PLR0913  # each is an option of the command
+def add(  # each is an option of the command
     name: Annotated[str, typer.Argument(help="What it is for.")],
     *,
     scopes: Annotated[

@@ -24,7 +24,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed: list[str]
     not_before: str | None = None
     """No endpoint is sent it earlier."""
-    body: msgspec.Raw | None = None
+    body: Any = None
     """As it stands on the wire; absent in lists, and null once its identity was erased."""
 
 
@@ -65,7 +65,7 @@ class WhyPage(msgspec.Struct, frozen=True, kw_only=True):
 def view_event(entry: InboxEntry, *, with_body: bool = False) -> EventView:
     """Show one event."""
     row = entry.row
-    body: Any = msgspec.Raw(row.body) if row.body else None
+    body = msgspec.Raw(row.body) if row.body else None
     return EventView(
         seq=entry.seq,
         id=row.event_id or "",

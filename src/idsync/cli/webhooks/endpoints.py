@@ -39,7 +39,9 @@ Events = Annotated[
 Parts = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any part of the definition, as `rate.burst=5`; the value is JSON. Repeatable."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any part of the definition, as `rate.burst=5`; the value is JSON. Repeatable.",
     ),
 ]
 File = Annotated[
@@ -160,7 +162,7 @@ def disable(name: Name, *, url: Url = None, key: Key = None, config: Config = No
     _switch(find_service(url, key, config), name, "disable", as_json=as_json)
 
 
-def rotate(  # noqa: PLR0913  # each is an option of the command
+def rotate(  # each is an option of the command
     name: Name,
     *,
     secret: Annotated[
@@ -191,7 +193,7 @@ def rotate(  # noqa: PLR0913  # each is an option of the command
         show(draw_once(f"secret of endpoint {rotated.endpoint.name}", rotated.secret))
 
 
-def test(name: Name, *, url: Url = None, key: Key = None, config: Config = None, as_json: Json = False) -> None:
+def send_test(name: Name, *, url: Url = None, key: Key = None, config: Config = None, as_json: Json = False) -> None:
     """Send an endpoint a signed test event now, and show what it answered.
 
     Exit code 1: it did not answer 2xx. With `--json`: the API's answer.
@@ -240,9 +242,7 @@ def _path(name: str) -> str:
     return f"{ROOT}/{segment(name)}"
 
 
-def _definition(
-    to: str | None, events: list[str] | None, parts: list[str] | None, file: Path | None
-) -> dict[str, Any]:
+def _definition(to: str | None, events: list[str] | None, parts: list[str] | None, file: Path | None) -> dict[str, Any]:
     """Put a definition together: the file, then what options say of it."""
     whole: dict[str, Any] = _read_object(file) if file is not None else {}
     if to is not None:

@@ -19,7 +19,9 @@ RUNNING: Final = frozenset({"running", "paused"})
 LOOK_S: Final = 0.5
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The replay's id.")]
-Follow = Annotated[bool, typer.Option("--follow/--no-follow", help="Watch until it has ended; Ctrl-C leaves it running.")]
+Follow = Annotated[
+    bool, typer.Option("--follow/--no-follow", help="Watch until it has ended; Ctrl-C leaves it running.")
+]
 
 
 def start(  # noqa: PLR0913  # each is an option of the command
@@ -60,7 +62,7 @@ def start(  # noqa: PLR0913  # each is an option of the command
     """
     service = find_service(url, key, config)
     parts = {"types": types, "subject": subject, "since": since, "until": until}
-    asked = {"endpoint": endpoint, "status": status.value, "rate_per_s": rate}
+    asked: dict[str, object] = {"endpoint": endpoint, "status": status.value, "rate_per_s": rate}
     asked |= {name: part for name, part in parts.items() if part}
     counted = fetch(service, compose(ROOT, asked | {"dry_run": True}), as_json=as_json)
     count = decode(counted, CountView)
@@ -134,7 +136,10 @@ def _follow(service: Service, replay: ReplayView, total: int, *, as_json: bool) 
     """Look again and again, and draw how far it is; return the last answer."""
     path = f"{ROOT}/{segment(replay.id)}"
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console_of_notes(), transient=True, disable=as_json) as bar, suppress(KeyboardInterrupt):
+    with (
+        Progress(*columns, console=console_of_notes(), transient=True, disable=as_json) as bar,
+        suppress(KeyboardInterrupt),
+    ):
         task = bar.add_task("queueing", total=max(total, 1))
         while True:
             answer = fetch(service, Call(path), as_json=as_json)
