@@ -10,11 +10,11 @@ from contextlib import closing
 from examples.stage import FOLDER, HERE, execute, expect, find, prepare, start_idsync, stay
 
 HINT = """
-Both databases are yours now, in playground/. In another terminal:
+Both databases are yours now, in playground/, until `make run` begins anew. In another terminal:
 
   .venv/bin/python -m examples.edit app full_name "Augusta Ada King"
   .venv/bin/python -m examples.edit auth email ada@example.org
-  cd playground && ../.venv/bin/idsync explain ada@example.com
+  cd playground && ../.venv/bin/idsync explain ada@example.org
 
 Ctrl-C stops it.
 """

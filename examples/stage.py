@@ -1,5 +1,6 @@
 """What both examples share: a folder with an application's database, a configuration, and a running idsync."""
 
+import fcntl
 import secrets
 import shutil
 import socket
@@ -59,13 +60,29 @@ CREATE TABLE users (
 
 
 def prepare() -> None:
-    """Begin with an empty folder: the application's table, a configuration, a key for the API."""
+    """Begin with an empty folder: the application's table, a configuration, a key for the API.
+
+    Raises:
+        SystemExit: a service works in the folder: nobody takes it from under it.
+    """
+    if _is_in_use():
+        raise SystemExit("playground/ is in use: stop the other `make run` or `make demo` first, with Ctrl-C.")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     with closing(sqlite3.connect(FOLDER / "app.db")) as app:
         app.executescript(APP_TABLE)
     (FOLDER / "api-key").write_text(secrets.token_urlsafe(24))
     (FOLDER / "idsync.toml").write_text(CONFIGURATION.format(port=_port(8787)))
+
+
+def _is_in_use() -> bool:
+    """Whether a service holds the store of the folder."""
+    with suppress(FileNotFoundError), (FOLDER / "idsync.db.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _port(wanted: int) -> int:

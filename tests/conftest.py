@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from idsync.testing.mariadb import MariadbServer, open_mariadb
 from idsync.testing.postgres import PostgresServer, open_postgres
+from tests.servers import Server
 
 
 def pytest_configure() -> None:
@@ -52,3 +53,18 @@ async def mariadb_url(mariadb: MariadbServer) -> AsyncIterator[str]:
     url = await mariadb.new_database()
     yield url
     await mariadb.drop_database(url)
+
+
+@pytest.fixture(params=["postgres", pytest.param("mariadb", marks=pytest.mark.long)])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of them in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+async def server_url(server: Server) -> AsyncIterator[str]:
+    """A fresh database there, dropped after the test."""
+    url = await server.new_database()
+    yield url
+    await server.drop_database(url)

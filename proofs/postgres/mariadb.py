@@ -29,14 +29,13 @@ from proofs.postgres.relay import (
     Edit,
     Seen,
     Verdict,
-    figure,
     judge,
     relay_by_position,
+    rows,
     running,
 )
 
 LOAD_S, FULL_LOAD_S = 15.0, 60.0
-CATCH_UP_S: Final = 30.0
 DEADLOCK: Final = 1213
 SCHEMA: Final = f"""
     CREATE TABLE users (
@@ -156,12 +155,7 @@ async def compare(server: MariadbServer, relay: Relay, load_s: float, *, crashes
             await server.restart(Shutdown.IMMEDIATE)
         await writing
         committed = await _journal(server, database)
-        deadline = time.monotonic() + CATCH_UP_S
-        while len(set(seen.edits)) < len(committed) and time.monotonic() < deadline:
-            before = len(seen.edits)
-            await asyncio.sleep(1.0)
-            if relay is relay_by_cursor and len(seen.edits) == before:
-                break
+        await seen.catch_up(committed, gives_up=relay is relay_by_cursor)
     connection.close()
     await server.drop_database(url)
     return judge(committed, seen, load.committed_at)
@@ -190,18 +184,4 @@ async def run(full: bool) -> list[Row]:
     with open_mariadb() as server:
         ours = await compare(server, relay_what_is_visible, load_s)
         cursor = await compare(server, relay_by_cursor, load_s)
-    lag = f"; half within {ours.lag_ms[0]:.0f} ms of the commit, 99 % within {ours.lag_ms[1]:.0f} ms"
-    return [
-        Row(
-            f"MariaDB: {WRITERS} writers against the relay, savepoints, {ROLLBACKS:.0%} rollbacks for {load_s:.0f} s",
-            f"{figure(ours)}{lag}",
-            "0 lost, 0 duplicated, 0 inverted",
-            holds=ours.committed > 0 and ours.lost == ours.duplicated == ours.inverted == 0,
-        ),
-        Row(
-            "MariaDB: the same with a cursor on the number loses (ablation)",
-            figure(cursor),
-            "> 0 lost",
-            holds=cursor.lost > 0,
-        ),
-    ]
+    return rows(ours, cursor, load_s, "MariaDB: ")

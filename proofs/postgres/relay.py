@@ -62,6 +62,15 @@ class Seen:
         self.edits.append((person, version))
         self.at.setdefault((person, version), time.monotonic())
 
+    async def catch_up(self, committed: set[Edit], *, gives_up: bool) -> None:
+        """Wait until all that was committed is here, or had its time; who gives up takes a second of silence for it."""
+        deadline = time.monotonic() + CATCH_UP_S
+        while len(set(self.edits)) < len(committed) and time.monotonic() < deadline:
+            before = len(self.edits)
+            await asyncio.sleep(1.0)
+            if gives_up and len(self.edits) == before:
+                return
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -215,12 +224,7 @@ async def compare(
             await server.restart(Shutdown.IMMEDIATE)
         await writing
         committed = await _journal(url)
-        deadline = time.monotonic() + CATCH_UP_S
-        while len(set(seen.edits)) < len(committed) and time.monotonic() < deadline:
-            before = len(seen.edits)
-            await asyncio.sleep(1.0)
-            if relay is relay_by_cursor and len(seen.edits) == before:
-                break
+        await seen.catch_up(committed, gives_up=relay is relay_by_cursor)
     await server.drop_database(url)
     return judge(committed, seen, load.committed_at)
 
@@ -280,24 +284,30 @@ async def run(full: bool) -> list[Row]:
     with open_postgres() as server:
         ours = await compare(server, relay_by_snapshots, load_s)
         cursor = await compare(server, relay_by_cursor, load_s)
+    return rows(ours, cursor, load_s)
+
+
+def rows(ours: Verdict, cursor: Verdict, load_s: float, database: str = "") -> list[Row]:
+    """Say how our relay did, and a cursor under the same load; `database` begins each line."""
     lag = f"; half within {ours.lag_ms[0]:.0f} ms of the commit, 99 % within {ours.lag_ms[1]:.0f} ms"
+    load = f"{WRITERS} writers with savepoints and {ROLLBACKS:.0%} rollbacks for {load_s:.0f} s"
     return [
         Row(
-            f"{WRITERS} writers with savepoints and {ROLLBACKS:.0%} rollbacks for {load_s:.0f} s against the relay",
-            f"{figure(ours)}{lag}",
+            f"{database}{load} against the relay",
+            f"{_figure(ours)}{lag}",
             "0 lost, 0 duplicated, 0 inverted",
             holds=ours.committed > 0 and ours.lost == ours.duplicated == ours.inverted == 0,
         ),
         Row(
-            "the same with a cursor on the number loses (ablation)",
-            figure(cursor),
+            f"{database}the same with a cursor on the number loses (ablation)",
+            _figure(cursor),
             "> 0 lost",
             holds=cursor.lost > 0,
         ),
     ]
 
 
-def figure(verdict: Verdict) -> str:
+def _figure(verdict: Verdict) -> str:
     """Say how a relay did."""
     committed = count(verdict.committed, "committed edits")
     return f"{committed}: {verdict.lost:,} lost, {verdict.duplicated} duplicated, {verdict.inverted} inverted"

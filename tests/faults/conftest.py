@@ -58,6 +58,26 @@ def app(tmp_path: Path) -> Iterator[SqliteApp]:
         yield opened
 
 
+async def open_line(configuration: str) -> App:
+    """Capture every peer and open the line between them."""
+    settings = parse_settings(configuration)
+    for peer in capture_peers(settings, SystemClock()).values():
+        await peer.install()
+        await peer.close()
+    return await open_app(settings)
+
+
+@asynccontextmanager
+async def working(line: App) -> AsyncIterator[None]:
+    """Do the line's work beside the block."""
+    worker = Worker(line)
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.stop(grace_s=1.0)
+
+
 class Mute(Peer, frozen=True, kw_only=True):
     """A peer whose outbox nobody reads."""
 
@@ -73,19 +93,11 @@ def running(tmp_path: Path, auth: SqliteApp, app: SqliteApp) -> Running:
 
     @asynccontextmanager
     async def run(*, deaf_to: tuple[str, ...] = ()) -> AsyncIterator[App]:
-        settings = parse_settings(CONFIGURATION.format(folder=tmp_path))
-        for peer in capture_peers(settings, SystemClock()).values():
-            await peer.install()
-            await peer.close()
-        line = await open_app(settings)
+        line = await open_line(CONFIGURATION.format(folder=tmp_path))
         line.peers = {
             name: Mute(**msgspec.structs.asdict(peer)) if name in deaf_to else peer for name, peer in line.peers.items()
         }
-        worker = Worker(line)
-        await worker.start()
-        try:
+        async with working(line):
             yield line
-        finally:
-            await worker.stop(grace_s=1.0)
 
     return run

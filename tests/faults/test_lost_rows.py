@@ -62,8 +62,12 @@ async def test_row_that_replaced_itself_before_we_removed_it_brings_nobody_back(
 ) -> None:
     """A removal has its place among the peer's events: an older create is of the life it ended, however late heard."""
     sign_up(auth, "u_ada", "ada@example.com", "Ada")
-    async with running():
-        await until(lambda: app.run("SELECT auth_id FROM users") == [["u_ada"]])
+    async with running() as line:
+
+        async def is_confirmed() -> bool:
+            return [one.link_at(PeerName("app")).is_live for one in await line.store.page("user", None, 9)] == [True]
+
+        await until(is_confirmed)
     async with running(deaf_to=("app",)):
         app.run("REPLACE INTO users (id, auth_id, email, full_name) SELECT id, auth_id, email, 'Saved' FROM users")
         auth.run('DELETE FROM "user"')

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from idsync.connectors.sql_table import Pace, SqlitePeer, TableMapping
-from idsync.connectors.sql_table.target import KNOT_WRITES_MAX
+from idsync.connectors.tables.untangle import KNOT_WRITES_MAX
 from idsync.errors import PeerError
 from idsync.model.delivery import Effect, Image
 from idsync.model.entity import Action

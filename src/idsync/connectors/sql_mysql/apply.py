@@ -17,6 +17,7 @@ from idsync.connectors.tables.plan import Change, Refusal, Verb, effect_of, refu
 from idsync.connectors.tables.planner import Planner
 from idsync.connectors.tables.rows import id_of
 from idsync.connectors.tables.shape import Table
+from idsync.connectors.tables.untangle import Contended
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.entity import Action
 from idsync.model.values import ExternalId
@@ -60,19 +61,6 @@ PACKET_SPARE_BYTES: Final = 65_536
 """What a statement takes beside its values."""
 ESCAPED: Final = 2
 """How many bytes of a statement one byte of a value may take."""
-
-
-class Contended(Exception):
-    """Another transaction was in the way of a write.
-
-    Attributes:
-        is_deadlock: whether all that was written before is undone too, and the same again will do; else the savepoint
-            is undone, what was written before stays, and somebody holds the row for longer.
-    """
-
-    def __init__(self, *, is_deadlock: bool) -> None:
-        super().__init__()
-        self.is_deadlock = is_deadlock
 
 
 class Transaction:

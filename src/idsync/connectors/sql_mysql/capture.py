@@ -17,10 +17,10 @@ from idsync.connectors.sql_mysql.database import Connection, number_of, statemen
 from idsync.connectors.sql_mysql.rows import key_value, literal, quoted, text_in_sql
 from idsync.connectors.sql_mysql.schema import Child, find_children, find_tables
 from idsync.connectors.sql_mysql.triggers import NOW, mark_of, names_of, prefix_of, triggers_of
-from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus
+from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus, View, check_version, missing
 from idsync.connectors.tables.mapping import TableMapping
 from idsync.connectors.tables.shape import Table
-from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
+from idsync.errors import PeerError
 from idsync.model.values import PeerName
 
 VERSION: Final = 1
@@ -40,25 +40,6 @@ NO_TABLE: Final = 1146
 LOCKED: Final = (1205, 1213)
 LENIENT: Final = "SET SESSION sql_mode = 'ANSI_QUOTES'"
 """What the triggers run under: where a row is too big to be told it is nothing, and no error."""
-
-
-class View(msgspec.Struct, frozen=True):
-    """A peer's captured tables at one look."""
-
-    capture: Capture
-    tables: dict[str, Table]
-
-    def table(self, kind: str) -> Table:
-        """Give the table of a kind.
-
-        Raises:
-            SchemaMismatch: there is none: nobody may take that for an empty one.
-        """
-        if kind not in self.tables:
-            raise SchemaMismatch(
-                f"{self.capture.peer}: it keeps no {kind}, by its configuration or because the table is missing"
-            )
-        return self.tables[kind]
 
 
 class Catalog:
@@ -88,12 +69,12 @@ class Catalog:
         """
         row = await self._read(connection)
         if row is None:
-            raise self.missing(CaptureState.ABSENT)
+            raise missing(self.peer, CaptureState.ABSENT)
         if asyncio.get_running_loop().time() > self._looked_at + LOOK_EVERY_S:
             await self._look_again(connection)
         differs = self._differs_now(row)
         if differs:
-            raise self.missing(CaptureState.OUTDATED, *differs)
+            raise missing(self.peer, CaptureState.OUTDATED, *differs)
         _, generation, rings_until, is_trimmed, _ = row
         return View(Capture(self.peer, generation, bool(is_trimmed), int(rings_until)), self._tables)
 
@@ -138,11 +119,6 @@ class Catalog:
         known = tuple(warning for table in self._tables.values() for warning in table.warnings)
         return (*known, *(_warning_of(one) for one in self._children if not self._is_rung(one)))
 
-    def missing(self, state: CaptureState, *differs: str) -> CaptureMissing:
-        """Say that nothing can be read or written before capture is installed."""
-        what = f" ({', '.join(differs)})" if differs else ""
-        return CaptureMissing(f"{self.peer}: capture is {state}{what}; run `idsync capture install {self.peer}`")
-
     def _is_rung(self, child: Child) -> bool:
         """Whether the triggers of the other table see every removal: it is captured, and loses no row unseen itself."""
         is_captured = child.parent in {table.name for table in self._tables.values()}
@@ -155,11 +131,8 @@ class Catalog:
             if number_of(error) != NO_TABLE:
                 raise
             rows = []
-        if rows and rows[0][0] != VERSION:
-            raise PeerError(
-                f"{self.peer}: capture was installed by another version of idsync (its tables are of version"
-                f" {rows[0][0]})"
-            )
+        if rows:
+            check_version(self.peer, rows[0][0], VERSION)
         return rows[0] if rows else None
 
     async def _look_again(self, connection: Connection) -> None:

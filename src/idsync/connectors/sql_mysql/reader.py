@@ -9,10 +9,10 @@ number was drawn, and rows are read in the order of their numbers.
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from idsync.connectors.sql_mysql.capture import Catalog, View
+from idsync.connectors.sql_mysql.capture import Catalog
 from idsync.connectors.sql_mysql.database import Connection, Session, Watch, statement
 from idsync.connectors.sql_mysql.rows import equals, json_of, key_value, may_hold, quoted, read_row, text_in_sql
-from idsync.connectors.tables.captured import image_of
+from idsync.connectors.tables.captured import View, image_of
 from idsync.connectors.tables.rows import Found, Row, id_of
 from idsync.connectors.tables.shape import Table
 from idsync.model.delivery import Image

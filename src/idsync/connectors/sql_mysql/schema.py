@@ -9,16 +9,7 @@ import msgspec
 from idsync.connectors.sql_mysql.database import Connection, statement
 from idsync.connectors.sql_mysql.rows import INTEGERS, equals, form_of, is_text, quoted, text_in_sql, type_of
 from idsync.connectors.tables.mapping import IdStyle, TableMapping
-from idsync.connectors.tables.shape import (
-    CREATED_NAMES,
-    UPDATED_NAMES,
-    Declared,
-    Shape,
-    Table,
-    UniqueSet,
-    describe,
-    key_of,
-)
+from idsync.connectors.tables.shape import Declared, Shape, Table, UniqueSet, describe, is_asked, key_of
 from idsync.connectors.tables.text import quoted as quoted_name
 from idsync.errors import SchemaMismatch
 
@@ -137,7 +128,7 @@ async def _shape_of(
     ]
     samples: dict[str, str | int | float | None] = {}
     for column, base in bases.items():
-        if _is_asked(column, mapping) and (is_text(base) or base in INTEGERS):
+        if is_asked(column, mapping) and (is_text(base) or base in INTEGERS):
             sql = statement("sample_column").format(column=text_in_sql("r", column, base), table=quoted(name))
             found = await connection.fetchval(sql)
             samples[column] = int(found) if found is not None and base in INTEGERS else found
@@ -147,13 +138,6 @@ async def _shape_of(
 def _bases_of(columns: Iterable[tuple[Any, ...]]) -> dict[str, str]:
     """Name the type of each column."""
     return {str(name): type_of(*parts) for name, *parts in (row[:6] for row in columns)}
-
-
-def _is_asked(name: str, mapping: TableMapping) -> bool:
-    """Whether a column is one whose values we look at; no other is ever read."""
-    asked = {*mapping.held_fields.values(), mapping.fields.get("id"), mapping.key, mapping.soft, "id"}
-    asked |= {mapping.created, mapping.updated, *CREATED_NAMES, *UPDATED_NAMES}
-    return name.lower() in {one.lower() for one in asked if one is not None}
 
 
 async def _ends_of(connection: Connection, mapping: TableMapping) -> tuple[tuple[str, str], ...]:

@@ -17,9 +17,10 @@ import msgspec
 
 from idsync import crash
 from idsync.connectors.sql_mysql import capture
-from idsync.connectors.sql_mysql.capture import NO_TABLE, Catalog, View
+from idsync.connectors.sql_mysql.capture import NO_TABLE, Catalog
 from idsync.connectors.sql_mysql.database import Connection, Session, Watch, number_of
 from idsync.connectors.sql_mysql.rows import read_row
+from idsync.connectors.tables.captured import View
 from idsync.connectors.tables.outbox import BATCH_BYTES_MAX, Draft, OutboxRow
 from idsync.model.plan import Position
 from idsync.ports import Clock, Rewound, SourceBatch

@@ -6,26 +6,20 @@ Each write has its whole effect or none. Two that swap a unique value are untang
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
 
 from idsync import crash
-from idsync.connectors.sql_mysql.apply import Contended, Transaction
-from idsync.connectors.sql_mysql.capture import Catalog, View
+from idsync.connectors.sql_mysql.apply import Transaction
+from idsync.connectors.sql_mysql.capture import Catalog
 from idsync.connectors.sql_mysql.database import Connection, Session, Watch
 from idsync.connectors.sql_mysql.plan import MysqlGround
-from idsync.connectors.tables.captured import Pace
+from idsync.connectors.tables.captured import Pace, View
 from idsync.connectors.tables.plan import new_id
 from idsync.connectors.tables.planner import Planner
-from idsync.connectors.tables.untangle import knots_of, later, untangle
+from idsync.connectors.tables.untangle import DEADLOCKS_MAX, Contended, later, untangle, write_batch
 from idsync.model.delivery import WriteResult
 from idsync.model.values import ExternalId
 from idsync.ports import Clock, Write
-
-TRANSACTION_WRITES_MAX: Final = 50
-DEADLOCKS_MAX: Final = 3
-"""How often writes that met a deadlock are begun anew before they are left for later."""
-BATCH_S: Final = 20.0
-"""After this the rest of a batch is left for later: no request may be under way when its intent has expired."""
 
 
 class MysqlTarget:
@@ -53,7 +47,8 @@ class MysqlTarget:
         """
         async with self._session.use() as connection:
             view = await self._catalog.look(connection)
-            results = await self._write(connection, view, writes)
+            some, together = partial(self._write_some, connection, view), partial(self._untangle, connection, view)
+            results = await write_batch(writes, some, together)
         self._watch.ring()
         return results
 
@@ -61,19 +56,6 @@ class MysqlTarget:
         """Make an id where keys are texts that the database does not make itself; None before the first look at it."""
         table = self._catalog.known(kind)
         return None if table is None or table.has_own_keys else new_id(table.id_style)
-
-    async def _write(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + BATCH_S
-        results: list[WriteResult] = []
-        while len(results) < len(writes) and loop.time() < ends_at:
-            results += await self._write_some(connection, view, writes[len(results) :][:TRANSACTION_WRITES_MAX])
-        results += [later(write, "busy") for write in writes[len(results) :]]
-        for members in knots_of(results):
-            untangled = await self._untangle(connection, view, [writes[index] for index in members])
-            for index, result in zip(members, untangled, strict=False):
-                results[index] = result
-        return results
 
     async def _write_some(self, connection: Connection, view: View, writes: Sequence[Write]) -> list[WriteResult]:
         """Carry out the first of the writes, as many as fit into one short transaction.

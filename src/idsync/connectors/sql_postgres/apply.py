@@ -15,6 +15,7 @@ from idsync.connectors.tables.planner import Planner
 from idsync.connectors.tables.rows import id_of
 from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import literal, quoted
+from idsync.connectors.tables.untangle import Contended
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.entity import Action
 from idsync.model.values import ExternalId
@@ -40,18 +41,6 @@ OTHERS: Final = ("0A", "08", "25", "26", "28", "2D", "3D", "3F", "40", "42", "53
 """Classes of SQLSTATE that are about the database; any that is not known is one that the application made up."""
 WAITING: Final = ("40P01", "40001", "55P03")
 """Somebody else's transaction was in the way."""
-
-
-class Contended(Exception):
-    """Another transaction was in the way of a write; the savepoint is undone, and what was written before stays.
-
-    Attributes:
-        is_deadlock: whether the same again will do; else somebody holds the row for longer.
-    """
-
-    def __init__(self, *, is_deadlock: bool) -> None:
-        super().__init__()
-        self.is_deadlock = is_deadlock
 
 
 class Transaction:

@@ -18,11 +18,11 @@ from idsync.connectors.sql_postgres.database import Connection, schema_of, state
 from idsync.connectors.sql_postgres.mark import START, Mark, mark_of
 from idsync.connectors.sql_postgres.schema import find_tables, named
 from idsync.connectors.sql_postgres.triggers import body_of, functions_of, triggers_of
-from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus
+from idsync.connectors.tables import captured
+from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus, check_version, missing
 from idsync.connectors.tables.mapping import TableMapping
 from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import literal, quoted
-from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
 
@@ -39,25 +39,11 @@ LONG_S: Final = 3_600.0
 """How long the one statement may take that rewrites a whole outbox."""
 
 
-class View(msgspec.Struct, frozen=True):
+class View(captured.View, frozen=True):
     """A peer's captured tables at one look."""
 
-    capture: Capture
-    tables: dict[str, Table]
     last: int
     """The newest number drawn, older than every snapshot taken after this look."""
-
-    def table(self, kind: str) -> Table:
-        """Give the table of a kind.
-
-        Raises:
-            SchemaMismatch: there is none: nobody may take that for an empty one.
-        """
-        if kind not in self.tables:
-            raise SchemaMismatch(
-                f"{self.capture.peer}: it keeps no {kind}, by its configuration or because the table is missing"
-            )
-        return self.tables[kind]
 
 
 class Catalog:
@@ -91,12 +77,12 @@ class Catalog:
         """
         row = await self._read(connection)
         if row is None:
-            raise self.missing(CaptureState.ABSENT)
+            raise missing(self.peer, CaptureState.ABSENT)
         if row["print"] != self._print:
             row = await self._look_again(connection)
         differs = self._differs_now(row)
         if row is None or differs:
-            raise self.missing(CaptureState.OUTDATED, *differs)
+            raise missing(self.peer, CaptureState.OUTDATED, *differs)
         capture = Capture(self.peer, row["generation"], is_trimmed=row["is_trimmed"])
         return View(capture, self._tables, row["last"])
 
@@ -133,11 +119,8 @@ class Catalog:
             row = await connection.fetchrow(self._look, self._names, self._oids, self._functions)
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             return None
-        if row is not None and row["version"] != VERSION:
-            raise PeerError(
-                f"{self.peer}: capture was installed by another version of idsync (its tables are of version"
-                f" {row['version']})"
-            )
+        if row is not None:
+            check_version(self.peer, row["version"], VERSION)
         return row
 
     async def _look_again(self, connection: Connection) -> asyncpg.Record | None:
@@ -167,11 +150,6 @@ class Catalog:
 
     def _differs_now(self, row: asyncpg.Record | None) -> tuple[str, ...]:
         return (*self._differs, BROKEN) if row is not None and row["is_broken"] else self._differs
-
-    def missing(self, state: CaptureState, *differs: str) -> CaptureMissing:
-        """Say that nothing can be read or written before capture is installed."""
-        what = f" ({', '.join(differs)})" if differs else ""
-        return CaptureMissing(f"{self.peer}: capture is {state}{what}; run `idsync capture install {self.peer}`")
 
 
 async def install(connection: Connection, catalog: Catalog) -> None:

@@ -9,16 +9,7 @@ import msgspec
 from idsync.connectors.sql_postgres.database import Connection, statement
 from idsync.connectors.sql_postgres.rows import INTEGERS, equals, form_of, is_text
 from idsync.connectors.tables.mapping import IdStyle, TableMapping
-from idsync.connectors.tables.shape import (
-    CREATED_NAMES,
-    UPDATED_NAMES,
-    Declared,
-    Shape,
-    Table,
-    UniqueSet,
-    describe,
-    key_of,
-)
+from idsync.connectors.tables.shape import Declared, Shape, Table, UniqueSet, describe, is_asked, key_of
 from idsync.connectors.tables.text import quoted
 from idsync.errors import PeerError, SchemaMismatch
 
@@ -98,18 +89,11 @@ async def _shape_of(
     ]
     samples: dict[str, str | int | float | None] = {}
     for row in rows:
-        if _is_asked(str(row["name"]), mapping) and (is_text(row["base"]) or row["base"] in INTEGERS):
+        if is_asked(str(row["name"]), mapping) and (is_text(row["base"]) or row["base"] in INTEGERS):
             sql = statement("sample_column").format(column=quoted(row["name"]), table=full_name)
             found = await connection.fetchval(sql)
             samples[str(row["name"])] = int(found) if found is not None and row["base"] in INTEGERS else found
     return Shape(name, columns, samples.get)
-
-
-def _is_asked(name: str, mapping: TableMapping) -> bool:
-    """Whether a column is one whose values we look at; no other is ever read."""
-    asked = {*mapping.held_fields.values(), mapping.fields.get("id"), mapping.key, mapping.soft, "id"}
-    asked |= {mapping.created, mapping.updated, *CREATED_NAMES, *UPDATED_NAMES}
-    return name.lower() in {one.lower() for one in asked if one is not None}
 
 
 async def _ends_of(connection: Connection, mapping: TableMapping) -> tuple[tuple[str, str], ...]:

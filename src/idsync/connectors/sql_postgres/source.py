@@ -12,7 +12,7 @@ from idsync.connectors.sql_postgres.capture import Catalog, View
 from idsync.connectors.sql_postgres.database import Connection, Session, Watch
 from idsync.connectors.sql_postgres.mark import START, Edge, Mark, end_of, mark_of
 from idsync.connectors.sql_postgres.rows import read_row
-from idsync.connectors.tables.captured import CaptureState
+from idsync.connectors.tables.captured import CaptureState, missing
 from idsync.connectors.tables.outbox import BATCH_BYTES_MAX, Draft, OutboxRow
 from idsync.model.plan import Position
 from idsync.ports import Clock, Rewound, SourceBatch
@@ -87,7 +87,7 @@ class PostgresSource:
         if not isinstance(page, Page):
             return page
         if "broken" in {row.op for row in page.rows}:
-            raise self._catalog.missing(CaptureState.OUTDATED, capture.BROKEN)
+            raise missing(self._catalog.peer, CaptureState.OUTDATED, capture.BROKEN)
         nonce = page.rows[-1].nonce if page.rows else after.nonce if after is not None else ""
         position = page.reached.position(page.view.capture.generation, nonce)
         if page.has_more:

@@ -15,11 +15,19 @@ from idsync import crash
 from idsync.connectors.sql_table.database import statement, write_in_slices, write_transaction
 from idsync.connectors.sql_table.schema import find_tables
 from idsync.connectors.sql_table.triggers import PREFIX, triggers_of
-from idsync.connectors.tables.captured import Capture, CaptureState, CaptureStatus, Pace
+from idsync.connectors.tables.captured import (
+    Capture,
+    CaptureState,
+    CaptureStatus,
+    Pace,
+    check_version,
+    missing,
+    table_of,
+)
 from idsync.connectors.tables.mapping import TableMapping
 from idsync.connectors.tables.shape import Table
 from idsync.connectors.tables.text import literal, quoted
-from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
+from idsync.errors import CaptureMissing, PeerError
 from idsync.model.plan import Position
 from idsync.model.values import PeerName
 
@@ -60,12 +68,7 @@ class Catalog:
         Raises:
             SchemaMismatch: there is none: nobody may take that for an empty one.
         """
-        table = self.tables(connection).get(kind)
-        if table is None:
-            raise SchemaMismatch(
-                f"{self.peer}: it keeps no {kind}, by its configuration or because the table is missing"
-            )
-        return table
+        return table_of(self.peer, self.tables(connection), kind)
 
     def known(self, kind: str) -> Table | None:
         """Give a table as it was at the last look; None before the first, or where there is none."""
@@ -91,7 +94,7 @@ class Catalog:
         """
         state = self.state(connection)
         if state is not CaptureState.INSTALLED:
-            raise CaptureMissing(f"{self.peer}: capture is {state}; run `idsync capture install {self.peer}`")
+            raise missing(self.peer, state)
         capture = _read_capture(connection, self.peer)
         if capture is None:
             raise CaptureMissing(f"{self.peer}: capture lost its own record; run `idsync capture install {self.peer}`")
@@ -210,10 +213,7 @@ def _read_capture(connection: apsw.Connection, peer: PeerName) -> Capture | None
         return None
     if row[0] != peer:
         raise PeerError(f"{peer}: the database is captured for the peer {row[0]}; remove that capture first")
-    if row[1] != VERSION:
-        raise PeerError(
-            f"{peer}: capture was installed by another version of idsync (its tables are of version {row[1]})"
-        )
+    check_version(peer, row[1], VERSION)
     return Capture(peer, str(row[2]), is_trimmed=bool(row[4]), rings_until=int(str(row[3])))
 
 

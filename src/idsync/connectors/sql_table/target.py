@@ -16,13 +16,12 @@ from idsync.connectors.sql_table.capture import Catalog
 from idsync.connectors.sql_table.database import Database, give_way, write_transaction
 from idsync.connectors.sql_table.plan import Planner
 from idsync.connectors.tables.plan import Change, new_id, refused
+from idsync.connectors.tables.untangle import knots_of
 from idsync.model.delivery import Effect, WriteResult
 from idsync.model.values import ExternalId
 from idsync.ports import Clock, Write
 
 TRANSACTION_WRITES_MAX: Final = 200
-KNOT_WRITES_MAX: Final = 16
-"""Writes that are untangled together; each that fails costs another try of the rest."""
 
 
 class SqliteTarget:
@@ -60,13 +59,10 @@ class SqliteTarget:
             results += self._write_some(connection, writes[len(results) :][:TRANSACTION_WRITES_MAX])
             if len(results) < len(writes):
                 give_way(began_at, self._database.pace)
-        knotted = [index for index, result in enumerate(results) if result.error == "unique"]
-        if len(writes) > 1:
-            for start in range(0, len(knotted), KNOT_WRITES_MAX):
-                members = knotted[start : start + KNOT_WRITES_MAX]
-                untangled = self._untangle(connection, [writes[index] for index in members])
-                for index, result in zip(members, untangled, strict=False):
-                    results[index] = result
+        for members in knots_of(results):
+            untangled = self._untangle(connection, [writes[index] for index in members])
+            for index, result in zip(members, untangled, strict=False):
+                results[index] = result
         return results
 
     def _write_some(self, connection: apsw.Connection, writes: Sequence[Write]) -> list[WriteResult]:

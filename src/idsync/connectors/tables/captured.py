@@ -1,11 +1,13 @@
 """What is known of a capture in a peer's database, whichever database that is."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
 
 from idsync.connectors.tables.rows import Found, changed_at, fields_of, id_of, is_gone
 from idsync.connectors.tables.shape import Table
+from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
 from idsync.model.delivery import Image
 from idsync.model.event import Version
 from idsync.model.values import Instant, PeerName
@@ -65,6 +67,46 @@ class Capture(msgspec.Struct, frozen=True):
     def version(self, number: int) -> Version:
         """Name a state of the database by the last outbox row that is part of it."""
         return Version(self.peer, self.generation, number)
+
+
+class View(msgspec.Struct, frozen=True):
+    """A peer's captured tables at one look."""
+
+    capture: Capture
+    tables: dict[str, Table]
+
+    def table(self, kind: str) -> Table:
+        """Give the table of a kind, as `table_of`."""
+        return table_of(self.capture.peer, self.tables, kind)
+
+
+def table_of(peer: PeerName, tables: Mapping[str, Table], kind: str) -> Table:
+    """Give the table of a kind.
+
+    Raises:
+        SchemaMismatch: there is none: nobody may take that for an empty one.
+    """
+    if kind not in tables:
+        raise SchemaMismatch(f"{peer}: it keeps no {kind}, by its configuration or because the table is missing")
+    return tables[kind]
+
+
+def missing(peer: PeerName, state: CaptureState, *differs: str) -> CaptureMissing:
+    """Say that nothing can be read or written before capture is installed."""
+    what = f" ({', '.join(differs)})" if differs else ""
+    return CaptureMissing(f"{peer}: capture is {state}{what}; run `idsync capture install {peer}`")
+
+
+def check_version(peer: PeerName, found: object, ours: int) -> None:
+    """Go on only where idsync's tables in the application's database are of our version.
+
+    Raises:
+        PeerError: they are not.
+    """
+    if found != ours:
+        raise PeerError(
+            f"{peer}: capture was installed by another version of idsync (its tables are of version {found})"
+        )
 
 
 def image_of(capture: Capture, table: Table, found: Found, number: int, now: Instant) -> Image | None:

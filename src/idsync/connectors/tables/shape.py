@@ -142,6 +142,13 @@ def needed(shape: Shape, mapping: TableMapping, name: str) -> Declared:
     return found
 
 
+def is_asked(name: str, mapping: TableMapping) -> bool:
+    """Whether a column is one whose values we look at; no other is ever read."""
+    asked = {*mapping.held_fields.values(), mapping.fields.get("id"), mapping.key, mapping.soft, "id"}
+    asked |= {mapping.created, mapping.updated, *CREATED_NAMES, *UPDATED_NAMES}
+    return name.lower() in {one.lower() for one in asked if one is not None}
+
+
 def describe(shape: Shape, mapping: TableMapping) -> Table:
     """Put a mapping and a declaration together; what only one kind of database knows is left to it.
 

@@ -1,15 +1,41 @@
-"""Writes that stand in each other's way, as two that swap a unique value do: made together, in one transaction."""
+"""A batch of writes, in few short transactions of the application's own database.
 
-from collections.abc import Iterator, Mapping, Sequence
+Those that stand in each other's way, as two that swap a unique value do, are made together at the end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from idsync.connectors.tables.plan import Change, refused
 from idsync.model.delivery import Effect, WriteResult
 from idsync.ports import Write
 
+TRANSACTION_WRITES_MAX: Final = 50
+"""Each has a savepoint of its own; more than 64 of them would slow every other transaction of a PostgreSQL server."""
+DEADLOCKS_MAX: Final = 3
+"""How often writes that met a deadlock are begun anew before they are left for later."""
+BATCH_S: Final = 20.0
+"""After this the rest of a batch is left for later: no request may be under way when its intent has expired."""
 KNOT_WRITES_MAX: Final = 16
 """Writes that are untangled together; each that fails costs another try of the rest."""
 LOCKED_RETRY_S: Final = 1.0
+
+Carry = Callable[[Sequence[Write]], Awaitable[list[WriteResult]]]
+"""Carries out writes, the first of them at least; the results come in the same order."""
+
+
+class Contended(Exception):
+    """Another transaction was in the way of a write, and the write is undone.
+
+    Attributes:
+        is_deadlock: whether the same again will do, and MariaDB has undone all that was written before; else that stays
+            as it is, and somebody holds the row for longer.
+    """
+
+    def __init__(self, *, is_deadlock: bool) -> None:
+        super().__init__()
+        self.is_deadlock = is_deadlock
 
 
 class Undoable(Protocol):
@@ -38,6 +64,27 @@ class Undoable(Protocol):
     async def undo(self, savepoint: str) -> None:
         """Undo the part."""
         ...
+
+
+async def write_batch(writes: Sequence[Write], some: Carry, together: Carry) -> list[WriteResult]:
+    """Carry out writes, each by itself; the results come in the same order.
+
+    Args:
+        writes: in the order they are made.
+        some: carries out the first of those it is given, as many as fit into one short transaction.
+        together: carries out writes in one transaction, each of which gives way to the others; none where it cannot.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + BATCH_S
+    results: list[WriteResult] = []
+    while len(results) < len(writes) and loop.time() < ends_at:
+        results += await some(writes[len(results) :][:TRANSACTION_WRITES_MAX])
+    results += [later(write, "busy") for write in writes[len(results) :]]
+    for members in knots_of(results):
+        untangled = await together([writes[index] for index in members])
+        for index, result in zip(members, untangled, strict=False):
+            results[index] = result
+    return results
 
 
 def knots_of(results: Sequence[WriteResult]) -> Iterator[list[int]]:

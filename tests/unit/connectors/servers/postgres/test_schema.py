@@ -5,8 +5,9 @@ import pytest
 from idsync.connectors.tables.mapping import TableMapping
 from idsync.errors import SchemaMismatch
 from idsync.model.values import Kind
-from tests.unit.connectors.postgres.app import MakePeer, PostgresApp, look, observed
-from tests.unit.connectors.postgres.conftest import Capture
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import MakePeer, look, observed
+from tests.unit.connectors.servers.conftest import Capture
 
 
 def mapping(table: str, **fields: str) -> TableMapping:
@@ -82,10 +83,10 @@ async def test_optional_table_that_comes_later_is_noticed(app: PostgresApp, make
 
 
 async def test_what_creates_will_lack_and_keys_that_are_not_unique_are_warned_of(
-    capture: Capture, app: PostgresApp
+    captured: Capture, app: PostgresApp
 ) -> None:
     """Before anything is refused."""
-    peer = await capture(
+    peer = await captured(
         "CREATE TABLE people (id integer, name text, tenant text NOT NULL);",
         TableMapping(kind=Kind.USER, table="people", key="id", fields={"name": "name"}),
     )

@@ -6,60 +6,26 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from idsync.connectors.sql_postgres import PostgresPeer
 from idsync.connectors.sql_postgres.mark import Mark, mark_of
 from idsync.connectors.tables.outbox import BATCH_BYTES_MAX
 from idsync.errors import CaptureMissing, PeerError
 from idsync.model.event import Op
 from idsync.model.plan import Position
-from idsync.ports import Rewound, SourceBatch
+from idsync.ports import Rewound
 from idsync.testing.postgres import PostgresServer, Shutdown
-from tests.unit.connectors.postgres.app import PLAIN, PostgresApp, look, observed, read
-from tests.unit.connectors.postgres.conftest import Capture, Connect
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import PLAIN, Peer, drain, ids, look, observed, read
+from tests.unit.connectors.servers.conftest import Capture, Connect
 
+LONG = PLAIN.replace("varchar(100)", "text")
 ADD = "INSERT INTO people VALUES ({})"
 
 
-def ids(batch: SourceBatch) -> list[str]:
-    """Who was observed, in order."""
-    return [one.external_id for one in batch.observations]
-
-
-async def drain(peer: PostgresPeer, after: Position | None, limit: int) -> tuple[list[str], Position]:
-    """Read to the end, page by page."""
-    seen: list[str] = []
-    while True:
-        batch = await read(peer, after, limit)
-        seen += ids(batch)
-        after = batch.position
-        if not batch.has_more:
-            return seen, after
-
-
-async def test_row_that_becomes_visible_late_is_not_passed(
-    capture: Capture, app: PostgresApp, connect: Connect
-) -> None:
-    """Its number is lower than what was read; it is read once, when its transaction is over."""
-    peer = await capture(PLAIN)
-    late = await connect()
-    await late.script("BEGIN; INSERT INTO people VALUES (1)")
-    await app.run("INSERT INTO people VALUES (2)")
-    first = await read(peer)
-    assert ids(first) == ["2"]
-    await app.run("INSERT INTO people VALUES (3)")
-    await late.script("COMMIT")
-    second = await read(peer, first.position)
-    assert ids(second) == ["1", "3"]
-    assert [one.version.number for one in second.observations if one.version] == [1, 3]
-    third = await read(peer, second.position)
-    assert (third.observations, third.position) == ((), second.position)
-
-
 async def test_transaction_that_began_after_the_newest_that_was_over_is_not_passed(
-    capture: Capture, app: PostgresApp, connect: Connect
+    captured: Capture, app: PostgresApp, connect: Connect
 ) -> None:
     """A snapshot does not name it: it ends before it."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     first = await read(peer)
     late = await connect()
     await late.script("BEGIN; INSERT INTO people VALUES (1)")
@@ -70,10 +36,10 @@ async def test_transaction_that_began_after_the_newest_that_was_over_is_not_pass
 
 
 async def test_difference_is_read_in_pages_and_nothing_comes_between(
-    capture: Capture, app: PostgresApp, connect: Connect
+    captured: Capture, app: PostgresApp, connect: Connect
 ) -> None:
     """What is committed meanwhile is part of the next one, whatever its number."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     late = await connect()
     await late.script("BEGIN; INSERT INTO people VALUES (0)")
     await app.run("INSERT INTO people SELECT n FROM generate_series(1, 5) AS n")
@@ -84,14 +50,14 @@ async def test_difference_is_read_in_pages_and_nothing_comes_between(
     assert await drain(peer, page.position, 2) == (["3", "4", "5", "0", "6"], (await last_of(peer, page.position)))
 
 
-async def last_of(peer: PostgresPeer, after: Position) -> Position:
+async def last_of(peer: Peer, after: Position) -> Position:
     """Where reading ends."""
     return (await drain(peer, after, 1_000))[1]
 
 
-async def test_every_limit_gives_the_same(capture: Capture, app: PostgresApp, connect: Connect) -> None:
+async def test_every_limit_gives_the_same(captured: Capture, app: PostgresApp, connect: Connect) -> None:
     """Rows of late and of new transactions, mixed."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     start = (await read(peer)).position
     late = [await connect() for _ in range(3)]
     for turn in range(4):
@@ -105,9 +71,9 @@ async def test_every_limit_gives_the_same(capture: Capture, app: PostgresApp, co
     assert len(seen[0][0]) == 13
 
 
-async def test_batch_is_limited_in_bytes(capture: Capture, app: PostgresApp) -> None:
+async def test_batch_is_limited_in_bytes(captured: Capture, app: PostgresApp) -> None:
     """But one row is always read."""
-    peer = await capture(PLAIN)
+    peer = await captured(LONG)
     await app.run("INSERT INTO people SELECT n, 'e', repeat('x', 3000000) FROM generate_series(1, 5) AS n")
     batch = await read(peer)
     assert 0 < sum(len(str(one.fields["name"])) for one in batch.observations) <= BATCH_BYTES_MAX
@@ -116,19 +82,19 @@ async def test_batch_is_limited_in_bytes(capture: Capture, app: PostgresApp) -> 
 
 
 async def test_row_heavier_than_a_whole_batch_is_followed_by_what_came_after_it(
-    capture: Capture, app: PostgresApp
+    captured: Capture, app: PostgresApp
 ) -> None:
     """It is a batch of its own, and not the last."""
-    peer = await capture(PLAIN)
+    peer = await captured(LONG)
     await app.run("INSERT INTO people VALUES (1, repeat('x', 4000000), repeat('y', 4000000))")
     await app.run("UPDATE people SET name = repeat('z', 4000000)")
     await app.run("INSERT INTO people VALUES (2)")
     assert (await drain(peer, None, 1_000))[0] == ["1", "1", "2"]
 
 
-async def test_page_that_is_on_its_way_is_not_taken_for_another(capture: Capture, app: PostgresApp) -> None:
+async def test_page_that_is_on_its_way_is_not_taken_for_another(captured: Capture, app: PostgresApp) -> None:
     """Who goes back, or asks for fewer, gets what he asks for."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people SELECT generate_series(1, 9)")
     first = await read(peer, None, 4)
     assert ids(await read(peer, None, 4)) == ids(first) == ["1", "2", "3", "4"]
@@ -136,9 +102,9 @@ async def test_page_that_is_on_its_way_is_not_taken_for_another(capture: Capture
     assert ids(await read(peer, first.position, 4)) == ["5", "6", "7", "8"]
 
 
-async def test_connection_that_is_lost_between_two_pages_loses_no_row(capture: Capture, app: PostgresApp) -> None:
+async def test_connection_that_is_lost_between_two_pages_loses_no_row(captured: Capture, app: PostgresApp) -> None:
     """What was on its way is read again on the next connection, after a look at the server."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people SELECT generate_series(1, 40)")
     after, seen, failures = None, [], 0
     has_more = True
@@ -167,10 +133,10 @@ Damage = Callable[[PostgresApp], Awaitable[None]]
     ],
 )
 async def test_outbox_that_is_another_one_is_a_rewind(
-    capture: Capture, app: PostgresApp, damage: str, found: str
+    captured: Capture, app: PostgresApp, damage: str, found: str
 ) -> None:
     """A restore, or a capture that was begun anew."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1)")
     position = (await read(peer)).position
     await app.run(damage)
@@ -179,9 +145,9 @@ async def test_outbox_that_is_another_one_is_a_rewind(
     assert found in rewound.found
 
 
-async def test_server_that_is_another_one_is_a_rewind(capture: Capture, app: PostgresApp) -> None:
+async def test_server_that_is_another_one_is_a_rewind(captured: Capture, app: PostgresApp) -> None:
     """By its own name, by its history, or because it has forgotten something."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1)")
     position = (await read(peer)).position
     mark = mark_of(position)
@@ -203,9 +169,9 @@ async def test_server_that_is_another_one_is_a_rewind(capture: Capture, app: Pos
         assert isinstance(await peer.source.read(msgspec.structs.replace(position, mark=text), 10), Rewound)
 
 
-async def test_outbox_whose_beginning_was_trimmed_cannot_be_begun_with(capture: Capture, app: PostgresApp) -> None:
+async def test_outbox_whose_beginning_was_trimmed_cannot_be_begun_with(captured: Capture, app: PostgresApp) -> None:
     """Somebody else has read it: whoever has no position starts over."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1)")
     await peer.source.trim((await read(peer)).position)
     assert isinstance(await peer.source.read(None, 10), Rewound)
@@ -214,9 +180,9 @@ async def test_outbox_whose_beginning_was_trimmed_cannot_be_begun_with(capture: 
     assert (batch.observations, set(batch.rings)) == ((), {("user", "1")})
 
 
-async def test_starting_over_rings_also_for_what_is_gone(capture: Capture, app: PostgresApp) -> None:
+async def test_starting_over_rings_also_for_what_is_gone(captured: Capture, app: PostgresApp) -> None:
     """What the old outbox holds may be history, but it names who was there; what comes later is told as ever."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.script("INSERT INTO people VALUES (1), (2); DELETE FROM people WHERE id = 1")
     before = await read(peer)
     await peer.source.start_over()
@@ -228,10 +194,10 @@ async def test_starting_over_rings_also_for_what_is_gone(capture: Capture, app: 
 
 
 async def test_trim_leaves_the_row_at_the_position_and_what_is_still_to_come(
-    capture: Capture, app: PostgresApp, connect: Connect
+    captured: Capture, app: PostgresApp, connect: Connect
 ) -> None:
     """Also in the middle of a difference."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     late = await connect()
     await late.script("BEGIN; INSERT INTO people VALUES (0)")
     await app.run("INSERT INTO people SELECT n FROM generate_series(1, 5) AS n")
@@ -248,9 +214,9 @@ async def test_trim_leaves_the_row_at_the_position_and_what_is_still_to_come(
     assert (await peer.status(position)).waiting == 0
 
 
-async def test_trim_of_another_generation_deletes_nothing(capture: Capture, app: PostgresApp) -> None:
+async def test_trim_of_another_generation_deletes_nothing(captured: Capture, app: PostgresApp) -> None:
     """Its position means nothing here."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1)")
     position = (await read(peer)).position
     await peer.source.trim(msgspec.structs.replace(position, generation="another"))
@@ -258,18 +224,18 @@ async def test_trim_of_another_generation_deletes_nothing(capture: Capture, app:
     assert await app.run("SELECT count(*) FROM idsync_app.outbox") == [[1]]
 
 
-async def test_status_counts_what_waits(capture: Capture, app: PostgresApp) -> None:
+async def test_status_counts_what_waits(captured: Capture, app: PostgresApp) -> None:
     """Before the first read, in the middle of a difference, at the end."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people SELECT n FROM generate_series(1, 5) AS n")
     page = await read(peer, None, 2)
     assert ((await peer.status()).waiting, (await peer.status(page.position)).waiting) == (5, 3)
     assert (await peer.status(await last_of(peer, page.position))).waiting == 0
 
 
-async def test_wait_returns_as_soon_as_somebody_commits(capture: Capture, app: PostgresApp) -> None:
+async def test_wait_returns_as_soon_as_somebody_commits(captured: Capture, app: PostgresApp) -> None:
     """Not before, and not for what was committed before the last return."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await peer.source.wait(5)
     waiting = asyncio.create_task(peer.source.wait(30))
     await app.script("BEGIN; INSERT INTO people VALUES (1)")
@@ -281,9 +247,9 @@ async def test_wait_returns_as_soon_as_somebody_commits(capture: Capture, app: P
         await peer.source.wait(0.05)
 
 
-async def test_what_a_row_says_of_its_write(capture: Capture, app: PostgresApp) -> None:
+async def test_what_a_row_says_of_its_write(captured: Capture, app: PostgresApp) -> None:
     """Its time is that of the statement, its name is the outbox's own, and nobody's intent is nobody's."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     ((now_ms,),) = await app.run("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
     await app.run("INSERT INTO people VALUES (1, 'A@Example.com', 'Ada')")
     (seen,) = await observed(peer)
@@ -294,29 +260,29 @@ async def test_what_a_row_says_of_its_write(capture: Capture, app: PostgresApp) 
     assert 0 <= seen.event_at - now_ms < 5_000
 
 
-async def test_row_of_a_kind_that_is_no_longer_configured_is_refused(capture: Capture, app: PostgresApp) -> None:
+async def test_row_of_a_kind_that_is_no_longer_configured_is_refused(captured: Capture, app: PostgresApp) -> None:
     """It is parked, never skipped."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO idsync_app.outbox (kind, op, id) VALUES ('session', 'deleted', '1')")
     batch = await read(peer)
     assert batch.observations == ()
     assert [why for _, _, why in batch.refused] == ["session: its kind is not configured at this peer any more"]
 
 
-async def test_row_that_no_trigger_could_read_stops_the_relay(capture: Capture, app: PostgresApp) -> None:
+async def test_row_that_no_trigger_could_read_stops_the_relay(captured: Capture, app: PostgresApp) -> None:
     """It is no word of anybody's."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO idsync_app.outbox (kind, op, id) VALUES ('user', 'broken', '1')")
     with pytest.raises(CaptureMissing):
         await peer.source.read(None, 10)
 
 
-async def test_a_look_comes_after_whatever_it_shows(capture: Capture, app: PostgresApp, connect: Connect) -> None:
+async def test_a_look_comes_after_whatever_it_shows(captured: Capture, app: PostgresApp, connect: Connect) -> None:
     """The position passes a look's number only when all that the look shows was read (decision 0009).
 
     A number that was only looked at would not do: here the event has drawn the newest one, and commits after the relay.
     """
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     writer = await connect()
     await writer.script("BEGIN; INSERT INTO people VALUES (1, 'a', 'Ada')")
     before = await read(peer)
@@ -333,10 +299,10 @@ async def test_a_look_comes_after_whatever_it_shows(capture: Capture, app: Postg
 
 
 async def test_position_outlives_a_crash_of_the_server(
-    capture: Capture, app: PostgresApp, postgres: PostgresServer, connect: Connect
+    captured: Capture, app: PostgresApp, postgres: PostgresServer, connect: Connect
 ) -> None:
     """Whatever was not committed is gone, and its numbers are not taken for read."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1)")
     late = await connect()
     await late.script("BEGIN; INSERT INTO people VALUES (2)")

@@ -9,8 +9,9 @@ from idsync.connectors.tables.mapping import TableMapping
 from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
 from idsync.model.event import Op
 from idsync.model.values import Kind
-from tests.unit.connectors.mysql.app import PEOPLE, PLAIN, MakePeer, MariadbApp, observed, read
-from tests.unit.connectors.mysql.conftest import Capture, Connect
+from tests.servers import MariadbApp
+from tests.unit.connectors.servers.app import PEOPLE, PLAIN, MakePeer, observed, read
+from tests.unit.connectors.servers.conftest import Capture, Connect
 
 pytestmark = pytest.mark.long
 

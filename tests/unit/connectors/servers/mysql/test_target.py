@@ -1,28 +1,22 @@
-"""What the MySQL Target does beyond the contract of every Target: refusals, knots, locks, types, Better Auth."""
+"""What the MySQL Target does beyond the contract of every Target: refusals, types, Better Auth."""
 
-import asyncio
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from idsync.connectors.better_auth import better_auth_tables
 from idsync.connectors.tables.mapping import TableMapping
-from idsync.connectors.tables.untangle import KNOT_WRITES_MAX
-from idsync.errors import PeerError
 from idsync.model.delivery import Effect
-from idsync.model.entity import Action
 from idsync.model.event import Op
-from idsync.model.values import EntityId, ExternalId, Kind, Value
-from idsync.ports import Write
-from idsync.testing.mariadb import MariadbServer
+from idsync.model.values import ExternalId, Kind, Value
 from idsync.testing.target_suite import create_of, update_of
-from tests.unit.connectors.mysql.app import PLAIN, MakePeer, MariadbApp, look, observed, read, write
-from tests.unit.connectors.mysql.conftest import Capture, Connect
+from tests.servers import MariadbApp
+from tests.unit.connectors.servers.app import PLAIN, TWO, MakePeer, look, observed, read, write
+from tests.unit.connectors.servers.claims import TYPED, odd_ids_are_nobodys, refusal_of, values_come_back
+from tests.unit.connectors.servers.conftest import Capture
 
 pytestmark = pytest.mark.long
 
-TWO = "INSERT INTO people (id, email) VALUES (1, 'a@example.com'), (2, 'b@example.com');\n"
 TABLE = "CREATE TABLE people (id int PRIMARY KEY, email varchar(100), name {});\n"
 RULE = "CREATE TRIGGER rule BEFORE UPDATE ON people FOR EACH ROW IF NEW.name = 'bad' THEN {}; END IF;\n"
 RULES: dict[str, tuple[str, dict[str, Value]]] = {
@@ -48,20 +42,7 @@ RULES: dict[str, tuple[str, dict[str, Value]]] = {
 async def test_a_refusal_has_a_short_code_and_harms_nobody_else(captured: Capture, app: MariadbApp, code: str) -> None:
     """Whatever rule of the application it is; nothing of the write is left, not in the outbox either."""
     schema, fields = RULES[code]
-    peer = await captured(schema)
-    await app.script(TWO)
-    first, second = await look(peer, "1"), await look(peer, "2")
-    results = await write(
-        peer,
-        update_of(first, {"email": "new@example.com"}),
-        update_of(second, {"email": "lost@example.com", **fields}, number=2),
-        update_of(first, {"email": "newer@example.com"}, intent="again"),
-    )
-    assert [result.effect for result in results] == [Effect.WRITTEN, Effect.REFUSED, Effect.DIVERGED]
-    assert results[1].error == code
-    emails = "SELECT email FROM people WHERE id < 3 ORDER BY id"
-    assert await app.run(emails) == [["new@example.com"], ["b@example.com"]]
-    assert [one.origin for one in await observed(peer)] == [None, None, "entity-1:update"]
+    assert await refusal_of(await captured(schema), app, fields) == code
 
 
 async def test_statement_that_the_server_would_not_take_is_refused(captured: Capture, app: MariadbApp) -> None:
@@ -70,102 +51,6 @@ async def test_statement_that_the_server_would_not_take_is_refused(captured: Cap
     await app.script(TWO)
     (result,) = await write(peer, update_of(await look(peer, "1"), {"name": "x" * 16_777_216}))
     assert (result.effect, result.error) == (Effect.REFUSED, "too_big")
-
-
-async def test_a_ring_of_unique_values_is_untangled_and_nobody_is_told_of_the_way(
-    captured: Capture, app: MariadbApp
-) -> None:
-    """Each takes the next one's e-mail; the outbox shows one row for each write."""
-    count = KNOT_WRITES_MAX
-    peer = await captured(PLAIN.replace("email varchar(100)", "email varchar(100) UNIQUE"))
-    await app.run(f"INSERT INTO people SELECT seq, concat('e', seq), NULL FROM seq_1_to_{count}")  # noqa: S608
-    images = [await look(peer, str(number)) for number in range(1, count + 1)]
-    writes = [
-        update_of(one, {"email": f"e{number % count + 1}"}, number=number) for number, one in enumerate(images, 1)
-    ]
-    results = await write(peer, *writes)
-    assert {result.effect for result in results} == {Effect.WRITTEN}
-    assert await app.run("SELECT email FROM people ORDER BY id") == [[f"e{n % count + 1}"] for n in range(1, count + 1)]
-    seen = [one for one in await observed(peer) if one.origin is not None]
-    assert [one.origin for one in seen] == [one.intent for one in writes]
-
-
-async def test_row_that_somebody_holds_is_left_for_later_and_the_others_are_written(
-    captured: Capture, app: MariadbApp, connect: Connect
-) -> None:
-    """Nobody waits for longer than we were told to."""
-    peer = await captured(PLAIN + TWO)
-    images = [await look(peer, "1"), await look(peer, "2")]
-    other = await connect()
-    await other.run("START TRANSACTION")
-    await other.run("UPDATE people SET name = 'theirs' WHERE id = 1")
-    writes = [update_of(one, {"name": "ours"}, number=number) for number, one in enumerate(images)]
-    results = await write(peer, *writes)
-    assert [(one.effect, one.error) for one in results] == [(Effect.UNAVAILABLE, "locked"), (Effect.WRITTEN, None)]
-    await other.run("COMMIT")
-    assert [one.effect for one in await write(peer, *writes)] == [Effect.DIVERGED, Effect.UNCHANGED]
-
-
-async def test_write_waits_for_who_changes_the_row_and_sees_what_he_did(
-    captured: Capture, app: MariadbApp, connect: Connect
-) -> None:
-    """What he wrote is not overwritten."""
-    peer = await captured(PLAIN + TWO)
-    image = await look(peer, "1")
-    other = await connect()
-    await other.run("START TRANSACTION")
-    await other.run("UPDATE people SET name = 'theirs' WHERE id = 1")
-    writing = asyncio.create_task(write(peer, update_of(image, {"name": "ours"})))
-    done, _ = await asyncio.wait({writing}, timeout=0.1)
-    assert not done
-    await other.run("COMMIT")
-    (result,) = await writing
-    assert result.effect is Effect.DIVERGED
-    assert result.image is not None
-    assert result.image.fields["name"] == "theirs"
-
-
-async def test_deadlock_with_the_application_is_got_over(captured: Capture, app: MariadbApp, connect: Connect) -> None:
-    """Each has what the other waits for; where ours is undone, all of it is begun anew."""
-    peer = await captured(PLAIN + TWO)
-    images = [await look(peer, "1"), await look(peer, "2")]
-    other = await connect()
-    await other.run("START TRANSACTION")
-    for number in range(100):  # who has done more is not undone
-        await other.run("INSERT INTO people (id) VALUES (%s)", number + 10)
-    await other.run("UPDATE people SET email = 'theirs' WHERE id = 2")
-
-    async def cross() -> None:
-        await other.run("UPDATE people SET email = 'theirs too' WHERE id = 1")
-        await other.run("COMMIT")
-
-    writes = [update_of(one, {"name": f"ours {number}"}, number=number) for number, one in enumerate(images, 1)]
-    results, _ = await asyncio.gather(write(peer, *writes), cross())
-    later = [one for one, result in zip(writes, results, strict=True) if result.effect is Effect.UNAVAILABLE]
-    assert {one.effect for one in await write(peer, *later)} <= {Effect.WRITTEN}
-    assert await app.run("SELECT name, email FROM people WHERE id < 10 ORDER BY id") == [
-        ["ours 1", "theirs too"],
-        ["ours 2", "theirs"],
-    ]
-    assert len([one for one in await observed(peer) if one.origin is not None]) == 2
-
-
-async def test_lost_connection_is_an_error_and_the_next_write_works(
-    captured: Capture, app: MariadbApp, mariadb: MariadbServer, connect: Connect
-) -> None:
-    """Nothing is known of the write, which is not half done."""
-    peer = await captured(PLAIN + TWO)
-    wanted = update_of(await look(peer, "1"), {"name": "ours"})
-    await app.run("START TRANSACTION")
-    await app.run("UPDATE people SET email = 'theirs' WHERE id = 1")
-    writing = asyncio.create_task(write(peer, wanted))
-    await asyncio.wait({writing}, timeout=0.1)
-    await mariadb.terminate_connections()
-    with pytest.raises(PeerError, match="lost"):
-        await writing
-    assert await (await connect()).run("SELECT name FROM people WHERE id = 1") == [[None]]
-    (result,) = await write(peer, wanted)
-    assert result.effect is Effect.WRITTEN
 
 
 # --- keys, links and types ----------------------------------------------------------------------------------
@@ -186,14 +71,7 @@ async def test_key_that_the_database_makes_is_learned(captured: Capture, app: Ma
 async def test_ids_that_a_key_cannot_hold_are_nobodys(captured: Capture, app: MariadbApp, key: str) -> None:
     """No look and no write fails for them."""
     peer = await captured(f"CREATE TABLE people (id {key} PRIMARY KEY, email text, name text);\n")
-    odd = ["", "x", "1.0", "+1", " 1", "01", "99999999999999999999", "-32769", "0" * 40, "A" * 300, "\x00", "\u65e5"]
-    for text in [*odd, "'", "\\", "%s", "\ud800"]:
-        assert await peer.reader.read(Kind.USER, ExternalId(text)) is None
-        action = Write(
-            entity=EntityId("e"), kind=Kind.USER, action=Action.UPDATE, intent="i", external_id=ExternalId(text),
-            fields={"name": "x"},
-        )  # fmt: skip
-        assert [one.effect for one in await write(peer, action)] == [Effect.ABSENT]
+    await odd_ids_are_nobodys(peer, "\ud800")
 
 
 async def test_ids_that_only_the_collation_takes_for_equal_are_strangers(captured: Capture, app: MariadbApp) -> None:
@@ -209,15 +87,6 @@ async def test_ids_that_only_the_collation_takes_for_equal_are_strangers(capture
     ]
 
 
-TYPED = TableMapping(
-    kind=Kind.USER,
-    table="people",
-    fields={
-        "email": "email", "name": "name", "email_verified": "verified", "roles": "roles", "ban_expires_at": "until",
-        "picture": "level",
-    },
-    on_ban="deactivate:active",
-)  # fmt: skip
 TYPES: dict[str, dict[str, str]] = {
     "plain": {
         "roles": "text", "verified": "int(9) ZEROFILL", "until": "bigint", "active": "smallint", "level": "varchar(99)",
@@ -239,20 +108,7 @@ async def test_values_come_back_from_columns_of_every_type(captured: Capture, ap
         "email_verified": True, "roles": ["admin", "b"], "ban_expires_at": "2026-01-31T12:00:00.123Z",
         "picture": "018e0000-0000-7000-8000-000000000000", "banned": True,
     }  # fmt: skip
-    wanted = msgspec.structs.replace(create_of(1, **fields), external_id=peer.target.choose_id(Kind.USER))
-    (made,) = await write(peer, wanted)
-    assert (made.effect, made.error) == (Effect.WRITTEN, None)
-    assert made.image is not None
-    assert {name: made.image.fields[name] for name in fields} == fields
-    seen = (await observed(peer))[-1]
-    assert (seen.fields, seen.external_id) == (made.image.fields, made.image.external_id)
-    emptied: dict[str, Value] = {"email_verified": False, "roles": [], "ban_expires_at": None, "banned": False}
-    change = msgspec.structs.replace(update_of(made.image, emptied), expected=made.image.fields)
-    for effect in (Effect.WRITTEN, Effect.UNCHANGED):
-        (result,) = await write(peer, change)
-        assert (result.effect, result.error) == (effect, None)
-        assert result.image is not None
-        assert {name: result.image.fields[name] for name in emptied} == emptied
+    await values_come_back(peer, fields)
 
 
 async def test_instant_without_digits_after_the_second_is_cut_and_then_held(captured: Capture, app: MariadbApp) -> None:
@@ -269,7 +125,7 @@ async def test_instant_without_digits_after_the_second_is_cut_and_then_held(capt
 
 # --- Better Auth --------------------------------------------------------------------------------------------
 
-AUTH = (Path(__file__).parents[4] / "examples" / "better-auth" / "schema.mysql.sql").read_text()
+AUTH = (Path(__file__).parents[5] / "examples" / "better-auth" / "schema.mysql.sql").read_text()
 SIGN_UP = "INSERT INTO user (id, name, email, emailVerified) VALUES ('u1', 'Ada', 'Ada@Example.com', false);\n"
 SESSION = "INSERT INTO session (id, expiresAt, token, updatedAt, userId) VALUES ('s1', now(), 'token', now(), 'u1');\n"
 WITHOUT_HOOKS = """

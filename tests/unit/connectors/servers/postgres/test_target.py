@@ -1,22 +1,19 @@
-"""What the PostgreSQL Target does beyond the contract of every Target: refusals, knots, locks, links, types."""
-
-import asyncio
+"""What the PostgreSQL Target does beyond the contract of every Target: refusals, what the outbox shows, links."""
 
 import msgspec
 import pytest
 
 from idsync.connectors.tables.mapping import TableMapping
-from idsync.connectors.tables.untangle import KNOT_WRITES_MAX
-from idsync.errors import PeerError
 from idsync.model.delivery import Effect
 from idsync.model.event import Op
 from idsync.model.values import ExternalId, Kind, Value
 from idsync.ports import Write
 from idsync.testing.target_suite import create_of, remove_of, update_of
-from tests.unit.connectors.postgres.app import PEOPLE, PLAIN, MakePeer, PostgresApp, look, observed, write
-from tests.unit.connectors.postgres.conftest import Capture, Connect
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import PEOPLE, PLAIN, TWO, MakePeer, look, observed, write
+from tests.unit.connectors.servers.claims import refusal_of
+from tests.unit.connectors.servers.conftest import Capture
 
-TWO = "INSERT INTO people (id, email) VALUES (1, 'a@example.com'), (2, 'b@example.com');"
 SEEN = "SELECT op, origin, new->>'name' FROM idsync_app.outbox ORDER BY seq"
 
 
@@ -59,30 +56,17 @@ RULES: dict[str, tuple[str, dict[str, Value]]] = {
 
 
 @pytest.mark.parametrize("code", RULES)
-async def test_a_refusal_has_a_short_code_and_harms_nobody_else(capture: Capture, app: PostgresApp, code: str) -> None:
+async def test_a_refusal_has_a_short_code_and_harms_nobody_else(captured: Capture, app: PostgresApp, code: str) -> None:
     """Whatever rule of the application it is; nothing of the write is left, not in the outbox either."""
     schema, fields = RULES[code]
-    peer = await capture(schema)
-    await app.script(TWO)
-    first, second = await look(peer, "1"), await look(peer, "2")
-    results = await write(
-        peer,
-        update_of(first, {"email": "new@example.com"}),
-        update_of(second, {"email": "lost@example.com", **fields}, number=2),
-        update_of(first, {"email": "newer@example.com"}, intent="again"),
-    )
-    assert [result.effect for result in results] == [Effect.WRITTEN, Effect.REFUSED, Effect.DIVERGED]
-    assert results[1].error == code
-    emails = "SELECT email FROM people WHERE id < 3 ORDER BY id"
-    assert await app.run(emails) == [["new@example.com"], ["b@example.com"]]
-    assert [one.origin for one in await observed(peer)] == [None, None, "entity-1:update"]
+    assert await refusal_of(await captured(schema), app, fields) == code
 
 
 async def test_rule_that_is_only_looked_at_by_the_commit_refuses_one_write_alone(
-    capture: Capture, app: PostgresApp
+    captured: Capture, app: PostgresApp
 ) -> None:
     """A constraint trigger that puts its own question off again."""
-    peer = await capture(PLAIN + TWO)
+    peer = await captured(PLAIN + TWO)
     await app.script("""
         CREATE TABLE doubts (id integer);
         CREATE FUNCTION doubt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -100,116 +84,14 @@ async def test_rule_that_is_only_looked_at_by_the_commit_refuses_one_write_alone
     assert await app.run("SELECT name FROM people ORDER BY id") == [["good"], [None]]
 
 
-# --- knots --------------------------------------------------------------------------------------------------
-
-
-async def test_a_ring_of_unique_values_is_untangled_and_nobody_is_told_of_the_way(
-    capture: Capture, app: PostgresApp
-) -> None:
-    """Each takes the next one's e-mail; the outbox shows one row for each write."""
-    count = KNOT_WRITES_MAX
-    peer = await capture("CREATE TABLE people (id integer PRIMARY KEY, email text UNIQUE, name text);")
-    await app.run("INSERT INTO people SELECT n, 'e' || n FROM generate_series(1, $1::integer) AS n", count)
-    images = [await look(peer, str(number)) for number in range(1, count + 1)]
-    writes = [
-        update_of(one, {"email": f"e{number % count + 1}"}, number=number) for number, one in enumerate(images, 1)
-    ]
-    results = await write(peer, *writes)
-    assert {result.effect for result in results} == {Effect.WRITTEN}
-    assert await app.run("SELECT email FROM people ORDER BY id") == [[f"e{n % count + 1}"] for n in range(1, count + 1)]
-    seen = [one for one in await observed(peer) if one.origin is not None]
-    assert [one.fields["email"] for one in seen] == [f"e{n % count + 1}" for n in range(1, count + 1)]
-    assert [one.version for one in seen] == [one.image.version for one in results if one.image is not None]
-
-
-async def test_a_knot_with_a_stranger_in_it_is_refused_and_the_rest_is_done(capture: Capture, app: PostgresApp) -> None:
-    """He keeps what he has."""
-    peer = await capture("CREATE TABLE people (id integer PRIMARY KEY, email text UNIQUE, name text);")
-    await app.run("INSERT INTO people SELECT n, 'e' || n FROM generate_series(1, 4) AS n")
-    images = [await look(peer, str(number)) for number in range(1, 4)]
-    wanted = ["e2", "e1", "e4"]
-    results = await write(
-        peer, *(update_of(one, {"email": to}, number=n) for n, (one, to) in enumerate(zip(images, wanted, strict=True)))
-    )
-    assert [one.error for one in results] == [None, None, "unique"]
-    assert await app.run("SELECT email FROM people ORDER BY id") == [["e2"], ["e1"], ["e3"], ["e4"]]
-
-
-# --- other writers ------------------------------------------------------------------------------------------
-
-
-async def test_row_that_somebody_holds_is_left_for_later_and_the_others_are_written(
-    capture: Capture, app: PostgresApp, connect: Connect
-) -> None:
-    """Nobody waits for longer than we were told to."""
-    peer = await capture(PLAIN + TWO)
-    images = [await look(peer, "1"), await look(peer, "2")]
-    other = await connect()
-    await other.script("BEGIN; UPDATE people SET name = 'theirs' WHERE id = 1")
-    writes = [update_of(one, {"name": "ours"}, number=number) for number, one in enumerate(images)]
-    results = await write(peer, *writes)
-    assert [(one.effect, one.error) for one in results] == [(Effect.UNAVAILABLE, "locked"), (Effect.WRITTEN, None)]
-    await other.script("COMMIT")
-    assert [one.effect for one in await write(peer, *writes)] == [Effect.DIVERGED, Effect.UNCHANGED]
-
-
-async def test_write_waits_for_who_changes_the_row_and_sees_what_he_did(
-    capture: Capture, app: PostgresApp, connect: Connect
-) -> None:
-    """What he wrote is not overwritten."""
-    peer = await capture(PLAIN + TWO)
-    image = await look(peer, "1")
-    other = await connect()
-    await other.script("BEGIN; UPDATE people SET name = 'theirs' WHERE id = 1")
-    writing = asyncio.create_task(write(peer, update_of(image, {"name": "ours"})))
-    done, _ = await asyncio.wait({writing}, timeout=0.1)
-    assert not done
-    await other.script("COMMIT")
-    (result,) = await writing
-    assert result.effect is Effect.DIVERGED
-    assert result.image is not None
-    assert result.image.fields["name"] == "theirs"
-
-
-async def test_deadlock_with_the_application_is_got_over(capture: Capture, app: PostgresApp, connect: Connect) -> None:
-    """Each has what the other waits for; whoever PostgreSQL chooses, both are done in the end."""
-    peer = await capture(PLAIN + TWO)
-    images = [await look(peer, "1"), await look(peer, "2")]
-    other = await connect()
-    await other.script("BEGIN; UPDATE people SET email = 'theirs' WHERE id = 2")
-
-    async def cross() -> None:
-        await other.run("UPDATE people SET email = 'theirs too' WHERE id = 1")
-        await other.script("COMMIT")
-
-    writes = [update_of(one, {"name": f"ours {number}"}, number=number) for number, one in enumerate(images, 1)]
-    results, _ = await asyncio.gather(write(peer, *writes), cross())
-    later = [one for one, result in zip(writes, results, strict=True) if result.effect is Effect.UNAVAILABLE]
-    assert {one.effect for one in await write(peer, *later)} <= {Effect.WRITTEN}
-    assert await app.run("SELECT name FROM people ORDER BY id") == [["ours 1"], ["ours 2"]]
-
-
-async def test_lost_connection_is_an_error_and_the_next_write_works(capture: Capture, app: PostgresApp) -> None:
-    """Nothing is known of the writes."""
-    peer = await capture(
-        PLAIN + TWO + trigger("AFTER UPDATE", "PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW;")
-    )
-    image = await look(peer, "1")
-    with pytest.raises(PeerError, match=r"lost|shutting down"):
-        await write(peer, update_of(image, {"name": "ours"}))
-    await app.run("DROP TRIGGER rule ON people")
-    (result,) = await write(peer, update_of(image, {"name": "ours"}))
-    assert result.effect is Effect.WRITTEN
-
-
 # --- what the outbox shows of our writes --------------------------------------------------------------------
 
 
 async def test_one_write_is_one_row_whatever_the_triggers_of_the_application_do(
-    capture: Capture, app: PostgresApp
+    captured: Capture, app: PostgresApp
 ) -> None:
     """And it shows what they made of it; a create stays a create."""
-    peer = await capture("CREATE TABLE people (id bigserial PRIMARY KEY, email text, name text);")
+    peer = await captured("CREATE TABLE people (id bigserial PRIMARY KEY, email text, name text);")
     tidy = "UPDATE people SET name = name || ' tidy' WHERE id = NEW.id;"
     await app.script(
         trigger("AFTER INSERT OR UPDATE", f"IF NEW.name NOT LIKE '% tidy' THEN {tidy} END IF; RETURN NEW;")
@@ -225,9 +107,9 @@ async def test_one_write_is_one_row_whatever_the_triggers_of_the_application_do(
     ]
 
 
-async def test_next_statement_of_the_application_is_its_own_again(capture: Capture, app: PostgresApp) -> None:
+async def test_next_statement_of_the_application_is_its_own_again(captured: Capture, app: PostgresApp) -> None:
     """The intent is named for one transaction of ours, and never on a connection of theirs."""
-    peer = await capture(PLAIN + TWO)
+    peer = await captured(PLAIN + TWO)
     await write(peer, update_of(await look(peer, "1"), {"name": "ours"}))
     await app.run("UPDATE people SET name = 'theirs'")
     assert await app.run(SEEN) == [
@@ -250,9 +132,9 @@ def linked(write_: Write, link: str) -> Write:
     return msgspec.structs.replace(write_, link_id=ExternalId(link))
 
 
-async def test_link_finds_its_row_and_keeps_strangers_out(capture: Capture, app: PostgresApp) -> None:
+async def test_link_finds_its_row_and_keeps_strangers_out(captured: Capture, app: PostgresApp) -> None:
     """A create fills an empty link, and takes nobody else's row; two rows of one link are nobody's."""
-    peer = await capture(LINKED_SCHEMA, LINKED)
+    peer = await captured(LINKED_SCHEMA, LINKED)
     (made,) = await write(peer, linked(create_of(1), "u1"))
     assert made.image is not None
     (again,) = await write(peer, linked(create_of(2, email="u1@example.com", name="User 1"), "u1"))
@@ -264,9 +146,9 @@ async def test_link_finds_its_row_and_keeps_strangers_out(capture: Capture, app:
     assert twice.error == "ambiguous"
 
 
-async def test_create_never_asks_a_counter_for_a_key_of_ours(capture: Capture, app: PostgresApp) -> None:
+async def test_create_never_asks_a_counter_for_a_key_of_ours(captured: Capture, app: PostgresApp) -> None:
     """A sequence does not notice such a row, and would give its key again."""
-    peer = await capture(LINKED_SCHEMA, LINKED)
+    peer = await captured(LINKED_SCHEMA, LINKED)
     asked = msgspec.structs.replace(create_of(1), external_id=ExternalId("1000"))
     (made,) = await write(peer, asked)
     assert made.image is not None
@@ -275,9 +157,9 @@ async def test_create_never_asks_a_counter_for_a_key_of_ours(capture: Capture, a
     await app.run("INSERT INTO people (email) VALUES ('theirs')")
 
 
-async def test_create_whose_row_is_gone_is_due_again_later(capture: Capture, app: PostgresApp) -> None:
+async def test_create_whose_row_is_gone_is_due_again_later(captured: Capture, app: PostgresApp) -> None:
     """The outbox says first by whom it was deleted."""
-    peer = await capture(LINKED_SCHEMA, LINKED)
+    peer = await captured(LINKED_SCHEMA, LINKED)
     await write(peer, create_of(1))
     await app.run("DELETE FROM people")
     (gone,) = await write(peer, create_of(1))
@@ -291,11 +173,11 @@ async def test_create_whose_row_is_gone_is_due_again_later(capture: Capture, app
     [("timestamptz", "deleted_at IS NOT NULL"), ("boolean NOT NULL DEFAULT false", "deleted_at")],
 )
 async def test_soft_delete_marks_the_row_and_a_create_brings_it_back(
-    capture: Capture, app: PostgresApp, declared: str, gone: str
+    captured: Capture, app: PostgresApp, declared: str, gone: str
 ) -> None:
     """By time or by flag; the outbox tells a delete and a create."""
     mapping = msgspec.structs.replace(LINKED, on_delete="soft:deleted_at")
-    peer = await capture(LINKED_SCHEMA.replace("name text", f"name text, deleted_at {declared}"), mapping)
+    peer = await captured(LINKED_SCHEMA.replace("name text", f"name text, deleted_at {declared}"), mapping)
     (made,) = await write(peer, linked(create_of(1), "u1"))
     assert made.image is not None
     (removed,) = await write(peer, remove_of(made.image))
@@ -307,26 +189,26 @@ async def test_soft_delete_marks_the_row_and_a_create_brings_it_back(
     assert [one.op for one in await observed(peer)] == [Op.CREATED, Op.DELETED, Op.CREATED]
 
 
-async def test_delete_that_is_ignored_leaves_the_row(capture: Capture, app: PostgresApp) -> None:
+async def test_delete_that_is_ignored_leaves_the_row(captured: Capture, app: PostgresApp) -> None:
     """By configuration."""
-    peer = await capture(PLAIN + TWO, msgspec.structs.replace(PEOPLE, on_delete="ignore"))
+    peer = await captured(PLAIN + TWO, msgspec.structs.replace(PEOPLE, on_delete="ignore"))
     (result,) = await write(peer, remove_of(await look(peer, "1")))
     assert result.effect is Effect.UNCHANGED
     assert await app.run("SELECT count(*) FROM people") == [[2]]
 
 
-async def test_list_gives_everybody_page_by_page(capture: Capture, app: PostgresApp) -> None:
+async def test_list_gives_everybody_page_by_page(captured: Capture, app: PostgresApp) -> None:
     """In key order, each with a version that no event of his can have."""
-    peer = await capture("CREATE TABLE people (id text PRIMARY KEY, email text, name text);")
+    peer = await captured("CREATE TABLE people (id text PRIMARY KEY, email text, name text);")
     await app.run("INSERT INTO people SELECT 'k' || n, 'e' || n FROM generate_series(1, 450) AS n")
     images = [one async for one in peer.reader.list(Kind.USER)]
     assert len({one.external_id for one in images}) == 450
     assert all(one.version is not None and one.version.number > 450 for one in images)
 
 
-async def test_two_peers_write_to_one_database(app: PostgresApp, capture: Capture, make_peer: MakePeer) -> None:
+async def test_two_peers_write_to_one_database(app: PostgresApp, captured: Capture, make_peer: MakePeer) -> None:
     """Each is told by its own triggers that it was itself."""
-    first = await capture(PLAIN + TWO)
+    first = await captured(PLAIN + TWO)
     second = make_peer(PEOPLE, name="crm")
     await second.install()
     await write(first, update_of(await look(first, "1"), {"name": "by the first"}))

@@ -10,8 +10,9 @@ from idsync.errors import CaptureMissing, PeerError, SchemaMismatch
 from idsync.model.event import Op
 from idsync.model.values import Kind
 from idsync.testing.postgres import PostgresServer, open_postgres
-from tests.unit.connectors.postgres.app import PEOPLE, PLAIN, MakePeer, PostgresApp, observed, read
-from tests.unit.connectors.postgres.conftest import Capture, Connect
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import PEOPLE, PLAIN, MakePeer, observed, read
+from tests.unit.connectors.servers.conftest import Capture, Connect
 
 OURS = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'idsync%'"
 TRIGGERS = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE 'idsync%'"
@@ -36,9 +37,9 @@ async def test_install_rings_for_every_row_and_is_safe_to_repeat(app: PostgresAp
     assert len({external_id for _, external_id in (await read(peer, None, 10_000)).rings}) == 2_500
 
 
-async def test_ringing_goes_on_where_it_was_interrupted(capture: Capture, app: PostgresApp) -> None:
+async def test_ringing_goes_on_where_it_was_interrupted(captured: Capture, app: PostgresApp) -> None:
     """Only the keys past the last that was rung for."""
-    peer = await capture(PLAIN + MANY.format(5))
+    peer = await captured(PLAIN + MANY.format(5))
     position = (await read(peer)).position
     await app.run("INSERT INTO idsync_app.rings VALUES ('user', '3')")
     assert (await peer.status()).ringing == ("user",)
@@ -46,9 +47,9 @@ async def test_ringing_goes_on_where_it_was_interrupted(capture: Capture, app: P
     assert [external_id for _, external_id in (await read(peer, position)).rings] == ["4", "5"]
 
 
-async def test_remove_takes_everything_away(capture: Capture, app: PostgresApp) -> None:
+async def test_remove_takes_everything_away(captured: Capture, app: PostgresApp) -> None:
     """And what is not there can be removed, and installed anew."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await peer.remove()
     assert await app.run(OURS) == []
     assert await app.run(TRIGGERS) == []
@@ -80,10 +81,10 @@ REPLACED = """
     ids=["disabled", "not always", "dropped", "replaced", "retyped", "broken"],
 )
 async def test_damage_is_noticed_named_and_repaired(
-    capture: Capture, app: PostgresApp, damage: str, named: str
+    captured: Capture, app: PostgresApp, damage: str, named: str
 ) -> None:
     """At once, by who is already connected; the repair rings for what may have been missed."""
-    peer = await capture(PLAIN + ONE)
+    peer = await captured(PLAIN + ONE)
     position = (await read(peer)).position
     await app.run(damage)
     with pytest.raises(CaptureMissing, match=named):
@@ -96,9 +97,9 @@ async def test_damage_is_noticed_named_and_repaired(
     assert [external_id for _, external_id in (await read(peer, position)).rings] == ["1"]
 
 
-async def test_migrations_of_the_application_work_and_so_do_its_statements(capture: Capture, app: PostgresApp) -> None:
+async def test_migrations_of_the_application_work_and_so_do_its_statements(captured: Capture, app: PostgresApp) -> None:
     """Whatever becomes of the columns that we capture: we stop, and ring for everybody once that is put right."""
-    peer = await capture(PLAIN + ONE)
+    peer = await captured(PLAIN + ONE)
     position = (await read(peer)).position
     await app.run("ALTER TABLE people ALTER name TYPE varchar(100)")
     await app.run("ALTER TABLE people RENAME email TO mail")
@@ -115,15 +116,15 @@ async def test_migrations_of_the_application_work_and_so_do_its_statements(captu
 
 
 async def test_right_that_is_taken_from_us_harms_only_us(
-    app: PostgresApp, make_peer: MakePeer, postgres_url: str
+    app: PostgresApp, make_peer: MakePeer, server_url: str
 ) -> None:
     """Nobody sees it in the catalogue: the trigger itself says that it could not read the row."""
     await app.script(
         "DROP ROLE IF EXISTS owner; CREATE ROLE owner LOGIN; CREATE SCHEMA theirs AUTHORIZATION owner;"
-        f"GRANT CREATE ON DATABASE {postgres_url.rpartition('/')[2]} TO owner;"
+        f"GRANT CREATE ON DATABASE {server_url.rpartition('/')[2]} TO owner;"
         "ALTER ROLE owner SET search_path = theirs;"
     )
-    peer = make_peer(url=postgres_url.replace("postgres@", "owner@"))
+    peer = make_peer(url=server_url.replace("postgres@", "owner@"))
     try:
         await app.script("SET ROLE owner; SET search_path = theirs;" + PLAIN + "RESET ROLE")
         await peer.install()
@@ -139,9 +140,9 @@ async def test_right_that_is_taken_from_us_harms_only_us(
         await app.script("DROP OWNED BY owner CASCADE; DROP ROLE owner")
 
 
-async def test_only_mapped_columns_leave_the_table(capture: Capture, app: PostgresApp) -> None:
+async def test_only_mapped_columns_leave_the_table(captured: Capture, app: PostgresApp) -> None:
     """A change of another column is not even noticed."""
-    peer = await capture("CREATE TABLE people (id integer PRIMARY KEY, email text, name text, password text);")
+    peer = await captured("CREATE TABLE people (id integer PRIMARY KEY, email text, name text, password text);")
     await app.run("INSERT INTO people VALUES (1, 'a@example.com', 'Ada', 'secret')")
     await app.run("UPDATE people SET password = 'secret too'")
     await app.run("UPDATE people SET name = 'Eve', password = 'secret three'")
@@ -149,9 +150,9 @@ async def test_only_mapped_columns_leave_the_table(capture: Capture, app: Postgr
     assert [one.op for one in await observed(peer)] == [Op.CREATED, Op.UPDATED]
 
 
-async def test_whoever_writes_is_captured_whatever_his_rights(capture: Capture, app: PostgresApp) -> None:
+async def test_whoever_writes_is_captured_whatever_his_rights(captured: Capture, app: PostgresApp) -> None:
     """A role without a right to our schema, a replica's session, row level security, a trap in the search path."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.script("""
         DROP ROLE IF EXISTS clerk; CREATE ROLE clerk; GRANT SELECT, INSERT, UPDATE ON people TO clerk;
         ALTER TABLE people ENABLE ROW LEVEL SECURITY; CREATE POLICY all_of_it ON people USING (true);
@@ -171,13 +172,13 @@ async def test_whoever_writes_is_captured_whatever_his_rights(capture: Capture, 
 
 
 async def test_rows_that_are_hidden_from_us_are_refused_not_missed(
-    app: PostgresApp, make_peer: MakePeer, postgres_url: str
+    app: PostgresApp, make_peer: MakePeer, server_url: str
 ) -> None:
     """A user whom row level security concerns cannot capture the table."""
     await app.script(
         PLAIN + "ALTER TABLE people ENABLE ROW LEVEL SECURITY; DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN"
     )
-    peer = make_peer(url=postgres_url.replace("postgres@", "guest@"))
+    peer = make_peer(url=server_url.replace("postgres@", "guest@"))
     try:
         with pytest.raises(PeerError, match="row level security"):
             await peer.install()
@@ -185,10 +186,10 @@ async def test_rows_that_are_hidden_from_us_are_refused_not_missed(
         await app.script("DROP ROLE guest")
 
 
-async def test_user_without_rights_is_told_which(app: PostgresApp, make_peer: MakePeer, postgres_url: str) -> None:
+async def test_user_without_rights_is_told_which(app: PostgresApp, make_peer: MakePeer, server_url: str) -> None:
     """And nothing is left half installed."""
     await app.script(PLAIN + "DROP ROLE IF EXISTS visitor; CREATE ROLE visitor LOGIN")
-    peer = make_peer(url=postgres_url.replace("postgres@", "visitor@"))
+    peer = make_peer(url=server_url.replace("postgres@", "visitor@"))
     try:
         with pytest.raises(PeerError, match="lacks a right"):
             await peer.install()
@@ -197,9 +198,9 @@ async def test_user_without_rights_is_told_which(app: PostgresApp, make_peer: Ma
     assert await app.run(OURS) == []
 
 
-async def test_what_is_undone_leaves_nothing(capture: Capture, app: PostgresApp) -> None:
+async def test_what_is_undone_leaves_nothing(captured: Capture, app: PostgresApp) -> None:
     """Neither a transaction nor a savepoint."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.script("""
         BEGIN; INSERT INTO people VALUES (1); ROLLBACK;
         BEGIN; INSERT INTO people VALUES (2); SAVEPOINT s; INSERT INTO people VALUES (3); ROLLBACK TO s; COMMIT;
@@ -207,9 +208,9 @@ async def test_what_is_undone_leaves_nothing(capture: Capture, app: PostgresApp)
     assert [one.external_id for one in await observed(peer)] == ["2"]
 
 
-async def test_newest_row_of_the_outbox_shows_the_row_as_it_is(capture: Capture, app: PostgresApp) -> None:
+async def test_newest_row_of_the_outbox_shows_the_row_as_it_is(captured: Capture, app: PostgresApp) -> None:
     """Also where triggers of the application change rows again, this one or its neighbour, before ours or after."""
-    peer = await capture(PLAIN)
+    peer = await captured(PLAIN)
     await app.script("""
         CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           UPDATE people SET name = name || '+' WHERE length(name) < 3; RETURN NULL; END $$;
@@ -222,17 +223,17 @@ async def test_newest_row_of_the_outbox_shows_the_row_as_it_is(capture: Capture,
     assert newest == {"1": "x++", "2": "y++"}
 
 
-async def test_row_that_gets_another_key_is_deleted_and_created(capture: Capture, app: PostgresApp) -> None:
+async def test_row_that_gets_another_key_is_deleted_and_created(captured: Capture, app: PostgresApp) -> None:
     """In this order; a key that comes back in the same statement is neither."""
-    await capture(PLAIN + ONE)
+    await captured(PLAIN + ONE)
     await app.run("DELETE FROM idsync_app.outbox")
     await app.run("UPDATE people SET id = 2")
     assert await app.run(SEEN) == [["deleted", "1", "Ada", None], ["created", "2", None, "Ada"]]
 
 
-async def test_row_that_moves_to_another_partition_is_not_deleted(capture: Capture, app: PostgresApp) -> None:
+async def test_row_that_moves_to_another_partition_is_not_deleted(captured: Capture, app: PostgresApp) -> None:
     """PostgreSQL deletes it in one and inserts it into the other."""
-    peer = await capture(
+    peer = await captured(
         """
         CREATE TABLE people (id integer, email text, name text) PARTITION BY LIST (name);
         CREATE TABLE p1 PARTITION OF people FOR VALUES IN ('Ada'); CREATE TABLE p2 PARTITION OF people DEFAULT;
@@ -253,9 +254,9 @@ async def test_row_that_moves_to_another_partition_is_not_deleted(capture: Captu
 PEOPLE_BY_ID = TableMapping(kind=Kind.USER, table="people", key="id", fields={"email": "email", "name": "name"})
 
 
-async def test_truncate_rings_for_every_row(capture: Capture, app: PostgresApp) -> None:
+async def test_truncate_rings_for_every_row(captured: Capture, app: PostgresApp) -> None:
     """And a truncate that is undone rings for nobody."""
-    peer = await capture(PLAIN + TWO)
+    peer = await captured(PLAIN + TWO)
     position = (await read(peer)).position
     await app.script("BEGIN; TRUNCATE people; ROLLBACK")
     assert (await read(peer, position)).rings == ()
@@ -263,14 +264,14 @@ async def test_truncate_rings_for_every_row(capture: Capture, app: PostgresApp) 
     assert [external_id for _, external_id in (await read(peer, position)).rings] == ["1", "2"]
 
 
-async def test_values_that_cannot_be_told_do_not_fail_the_statement(capture: Capture, app: PostgresApp) -> None:
+async def test_values_that_cannot_be_told_do_not_fail_the_statement(captured: Capture, app: PostgresApp) -> None:
     """A text of five megabytes, JSON that jsonb refuses, infinity: refused at our side, kept at theirs."""
     mapping = TableMapping(
         kind=Kind.USER,
         table="people",
         fields={"email": "email", "name": "name", "roles": "roles", "ban_expires_at": "until"},
     )
-    peer = await capture(
+    peer = await captured(
         "CREATE TABLE people (id integer PRIMARY KEY, email text, name text, roles json, until timestamptz);", mapping
     )
     await app.run("INSERT INTO people VALUES (1, 'a', repeat('x', 5000000), '[\"\\u0000\"]', 'infinity')")
@@ -281,12 +282,12 @@ async def test_values_that_cannot_be_told_do_not_fail_the_statement(capture: Cap
     assert "ban_expires_at: it is no instant" in why
 
 
-async def test_names_of_columns_do_not_matter(capture: Capture, app: PostgresApp) -> None:
+async def test_names_of_columns_do_not_matter(captured: Capture, app: PostgresApp) -> None:
     """Those of our own variables, of PL/pgSQL, with quotes, and fifty of them."""
     names = ["writer", "old", 'a "quoted" {one}', "now_s", "id", *(f"c{n}" for n in range(50))]
     columns = ", ".join('"' + name.replace('"', '""') + '" text' for name in names)
     mapping = TableMapping(kind=Kind.USER, table="Odd 'table", fields={f"f{n}": name for n, name in enumerate(names)})
-    peer = await capture(f'CREATE TABLE "Odd \'table" ("key" text PRIMARY KEY, {columns})', mapping)
+    peer = await captured(f'CREATE TABLE "Odd \'table" ("key" text PRIMARY KEY, {columns})', mapping)
     await app.run("INSERT INTO \"Odd 'table\" (\"key\", writer, c49) VALUES ('k', 'w', 'last')")
     (seen,) = await observed(peer)
     assert (seen.external_id, seen.fields["f0"], seen.fields["f54"]) == ("k", "w", "last")
@@ -306,7 +307,7 @@ async def test_two_peers_share_a_database(app: PostgresApp, make_peer: MakePeer)
 
 
 async def test_lock_that_somebody_holds_is_told_and_nobody_waits_behind_us(
-    capture: Capture, app: PostgresApp, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    captured: Capture, app: PostgresApp, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a transaction has the table; afterwards it is installed."""
     monkeypatch.setattr("idsync.connectors.sql_postgres.capture.LOCK_S", 0.05)
@@ -315,9 +316,9 @@ async def test_lock_that_somebody_holds_is_told_and_nobody_waits_behind_us(
     other = await connect()
     await other.script("BEGIN; INSERT INTO people VALUES (1)")
     with pytest.raises(PeerError, match="lock"):
-        await capture("SELECT 1")
+        await captured("SELECT 1")
     await other.script("COMMIT")
-    peer = await capture("SELECT 1")
+    peer = await captured("SELECT 1")
     assert [external_id for _, external_id in (await read(peer)).rings] == ["1"]
 
 

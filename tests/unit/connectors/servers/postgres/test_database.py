@@ -11,8 +11,9 @@ from idsync.errors import PeerError
 from idsync.model.values import ExternalId, Kind
 from idsync.testing.postgres import PostgresServer
 from tests.black_hole import BlackHole
-from tests.unit.connectors.postgres.app import PLAIN, MakePeer, PostgresApp, read
-from tests.unit.connectors.postgres.conftest import Capture
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import PLAIN, MakePeer
+from tests.unit.connectors.servers.conftest import Capture
 
 SECRET = "hunter2"
 
@@ -45,62 +46,13 @@ async def test_reason_is_told_and_never_the_address(
     assert SECRET not in str(raised.value)
 
 
-async def test_every_half_goes_on_after_its_connection_was_ended(
-    capture: Capture, app: PostgresApp, postgres: PostgresServer
-) -> None:
-    """The call that meets it fails at most once."""
-    peer = await capture(PLAIN)
-    await app.run("INSERT INTO people VALUES (1, 'a', 'Ada')")
-
-    async def use_all() -> None:
-        await read(peer)
-        await peer.reader.read(Kind.USER, ExternalId("1"))
-        await peer.target.write([])
-        await peer.source.wait(0.01)
-
-    await use_all()
-    await postgres.terminate_connections()
-    for _ in range(5):
-        try:
-            await use_all()
-        except PeerError:
-            continue
-        break
-    await use_all()
-
-
-async def test_call_that_is_given_up_leaves_no_transaction(capture: Capture, app: PostgresApp) -> None:
-    """Who cancels a look that waits for a lock gets his next look from a new connection."""
-    peer = await capture(PLAIN)
-    await app.script("INSERT INTO people VALUES (1, 'a', 'Ada')")
-    await app.script("BEGIN; UPDATE people SET name = 'Eve'")
-    looking = asyncio.create_task(peer.reader.read(Kind.USER, ExternalId("1")))
-    await asyncio.wait({looking}, timeout=0.1)
-    looking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await looking
-    await app.script("COMMIT")
-    image = await peer.reader.read(Kind.USER, ExternalId("1"))
-    assert image is not None
-    assert image.fields["name"] == "Eve"
-
-
-async def test_look_does_not_wait_long_for_who_holds_the_row(capture: Capture, app: PostgresApp) -> None:
-    """All other looks would wait with it."""
-    peer = await capture(PLAIN)
-    await app.script("INSERT INTO people VALUES (1, 'a', 'Ada')")
-    await app.script("BEGIN; UPDATE people SET name = 'Eve'")
-    with pytest.raises(PeerError, match="lock"):
-        await asyncio.wait_for(peer.reader.read(Kind.USER, ExternalId("1")), 3)
-
-
 async def test_reading_that_is_cancelled_on_a_silent_network_ends_at_once(
-    capture: Capture, app: PostgresApp, make_peer: MakePeer, postgres_url: str
+    captured: Capture, app: PostgresApp, make_peer: MakePeer, server_url: str
 ) -> None:
     """Nobody waits for a rollback to be answered."""
-    await capture(PLAIN)
+    await captured(PLAIN)
     await app.run("INSERT INTO people VALUES (1, 'a', 'Ada')")
-    hole = BlackHole(postgres_url)
+    hole = BlackHole(server_url)
     peer = make_peer(url=await hole.open())
     assert await peer.reader.read(Kind.USER, ExternalId("1")) is not None
     await app.script("BEGIN; UPDATE people SET name = 'Bo'")

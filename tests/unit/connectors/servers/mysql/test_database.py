@@ -11,8 +11,9 @@ from idsync.connectors.sql_mysql import database
 from idsync.errors import PeerError
 from idsync.model.values import ExternalId, Kind
 from idsync.testing.mariadb import MariadbServer
-from tests.unit.connectors.mysql.app import PLAIN, MakePeer, MariadbApp, read
-from tests.unit.connectors.mysql.conftest import Capture
+from tests.servers import MariadbApp
+from tests.unit.connectors.servers.app import PLAIN, MakePeer, read
+from tests.unit.connectors.servers.conftest import Capture
 
 pytestmark = pytest.mark.long
 
@@ -49,30 +50,6 @@ async def test_reason_is_told_and_never_the_address(
     assert SECRET not in str(raised.value)
 
 
-async def test_every_half_goes_on_after_its_connection_was_ended(
-    captured: Capture, app: MariadbApp, mariadb: MariadbServer
-) -> None:
-    """The call that meets it fails at most once."""
-    peer = await captured(PLAIN)
-    await app.run("INSERT INTO people VALUES (1, 'a', 'Ada')")
-
-    async def use_all() -> None:
-        await read(peer)
-        await peer.reader.read(Kind.USER, ExternalId("1"))
-        await peer.target.write([])
-        await peer.source.wait(0.01)
-
-    await use_all()
-    await mariadb.terminate_connections()
-    for _ in range(5):
-        try:
-            await use_all()
-        except PeerError:
-            continue
-        break
-    await use_all()
-
-
 async def test_connection_that_nobody_used_for_long_is_made_anew(
     captured: Capture, mariadb: MariadbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,31 +59,6 @@ async def test_connection_that_nobody_used_for_long_is_made_anew(
     await mariadb.terminate_connections()
     monkeypatch.setattr(database, "IDLE_S", 0.0)
     await read(peer)
-
-
-async def test_call_that_is_given_up_leaves_no_transaction(captured: Capture, app: MariadbApp) -> None:
-    """Who cancels a look that waits for a lock gets his next look from a new connection."""
-    peer = await captured(ONE)
-    await app.run("START TRANSACTION")
-    await app.run("UPDATE people SET name = 'Eve'")
-    looking = asyncio.create_task(peer.reader.read(Kind.USER, ExternalId("1")))
-    await asyncio.wait({looking}, timeout=0.1)
-    looking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await looking
-    await app.run("COMMIT")
-    image = await peer.reader.read(Kind.USER, ExternalId("1"))
-    assert image is not None
-    assert image.fields["name"] == "Eve"
-
-
-async def test_look_does_not_wait_long_for_who_holds_the_row(captured: Capture, app: MariadbApp) -> None:
-    """All other looks would wait with it."""
-    peer = await captured(ONE)
-    await app.run("START TRANSACTION")
-    await app.run("UPDATE people SET name = 'Eve'")
-    with pytest.raises(PeerError, match="lock"):
-        await asyncio.wait_for(peer.reader.read(Kind.USER, ExternalId("1")), 3)
 
 
 class Tunnel:

@@ -7,9 +7,10 @@ from idsync.model.delivery import Effect
 from idsync.model.event import Op
 from idsync.model.values import Kind
 from idsync.testing.target_suite import create_of, update_of
-from tests.unit.connectors.postgres.app import MakePeer, PostgresApp, look, observed, write
+from tests.servers import PostgresApp
+from tests.unit.connectors.servers.app import MakePeer, look, observed, write
 
-SCHEMA = (Path(__file__).parents[4] / "examples" / "better-auth" / "schema.postgres.sql").read_text()
+SCHEMA = (Path(__file__).parents[5] / "examples" / "better-auth" / "schema.postgres.sql").read_text()
 SIGN_UP = "INSERT INTO \"user\" (id, name, email, \"emailVerified\") VALUES ('u1', 'Ada', 'Ada@Example.com', false);"
 SESSION = """
     INSERT INTO session (id, "expiresAt", token, "updatedAt", "userId") VALUES ('s1', now(), 'a token', now(), 'u1');

@@ -11,52 +11,18 @@ from idsync.connectors.tables.outbox import BATCH_BYTES_MAX
 from idsync.errors import CaptureMissing
 from idsync.model.event import Op
 from idsync.model.plan import Position
-from idsync.ports import Rewound, SourceBatch
+from idsync.ports import Rewound
 from idsync.testing.mariadb import MariadbServer
 from idsync.testing.postgres import Shutdown
-from tests.unit.connectors.mysql.app import PLAIN, MariadbApp, look, observed, read
-from tests.unit.connectors.mysql.conftest import Capture, Connect
+from tests.servers import MariadbApp
+from tests.unit.connectors.servers.app import PLAIN, drain, ids, look, observed, read
+from tests.unit.connectors.servers.conftest import Capture, Connect
 
 pytestmark = pytest.mark.long
 
 ADD = "INSERT INTO people (id) VALUES ({})"
 ADD_MANY = "INSERT INTO people (id) SELECT seq FROM seq_1_to_{}"
 THERE = "SELECT seq FROM idsync_app_outbox ORDER BY seq"
-
-
-def ids(batch: SourceBatch) -> list[str]:
-    """Who was observed, in order."""
-    return [one.external_id for one in batch.observations]
-
-
-async def drain(peer: MysqlPeer, after: Position | None, limit: int) -> tuple[list[str], Position]:
-    """Read to the end, page by page."""
-    seen: list[str] = []
-    while True:
-        batch = await read(peer, after, limit)
-        seen += ids(batch)
-        after = batch.position
-        if not batch.has_more:
-            return seen, after
-
-
-async def test_row_that_becomes_visible_late_is_not_passed(
-    captured: Capture, app: MariadbApp, connect: Connect
-) -> None:
-    """Its number is lower than what was read; it is read once, when its transaction is over."""
-    peer = await captured(PLAIN)
-    late = await connect()
-    await late.run("START TRANSACTION")
-    await late.run(ADD.format(1))
-    await app.run(ADD.format(2))
-    first = await read(peer)
-    assert ids(first) == ["2"]
-    await app.run(ADD.format(3))
-    await late.run("COMMIT")
-    second = await read(peer, first.position)
-    assert ids(second) == ["1", "3"]
-    third = await read(peer, second.position)
-    assert (third.observations, third.position) == ((), second.position)
 
 
 async def test_what_is_deleted_is_what_was_read_also_while_others_write_beside_it(

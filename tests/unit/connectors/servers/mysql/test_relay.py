@@ -35,5 +35,5 @@ async def test_deleting_whatever_lies_between_two_rows_that_were_read_loses(
         return ((spans[0][0], spans[-1][1]),) if spans else ()
 
     monkeypatch.setattr(source, "_spans_of", careless)
-    monkeypatch.setattr("proofs.postgres.mariadb.CATCH_UP_S", 2.0)
+    monkeypatch.setattr("proofs.postgres.relay.CATCH_UP_S", 2.0)
     assert (await compare(mariadb, relay_what_is_visible, LOAD_S)).lost > 0
