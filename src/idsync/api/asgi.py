@@ -6,18 +6,17 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 from starlette.routing import Route, Router
 
-from idsync.api import ops, resources
-from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX, Publisher, Receiver, operations_of_events
-from idsync.api.explain import Explanation
+from idsync.api import operations as tables
+from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX, Publisher, Receiver
 from idsync.api.http import (
     TOO_SLOW,
-    Answer,
     Asgi,
     Message,
     Outcome,
@@ -34,36 +33,21 @@ from idsync.api.http import (
     read_query,
     send_answer,
 )
-from idsync.api.keys import ApiKeys, Scope
-from idsync.api.openapi import render_document
-from idsync.api.service import Call, Operation, Service
-from idsync.api.views import (
-    CommandView,
-    ConflictPage,
-    DeliveryPage,
-    EndpointPage,
-    EntityPage,
-    EntityView,
-    HealthView,
-    InboxPage,
-    PeerPage,
-    ReadyView,
-    StatsView,
-    WaitingPage,
-)
+from idsync.api.keys import ApiKeys
+from idsync.api.once import HEADER, Caller, Once
+from idsync.api.service import Call, Operation, Run, Service
 from idsync.errors import DataRefused, StoreBusy, StoreError
 
 COMMAND_BYTES_MAX: Final = 65_536
-PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 FRAMES_SHOWN: Final = 3
 RETRY_AFTER_1_S: Final = ((b"retry-after", b"1"),)
+_NOWHERE: Final = Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is.")
 _STATUS_TEXT: Final = {status.value: str(status.value) for status in HTTPStatus}
 
 
 def build_probes(service: Service, keys: ApiKeys) -> Asgi:
     """Build the callable of a process that takes no requests: whether it is alive and ready, and what it counts."""
-    operations = [one for one in _operations_of_ops() if one.path in PROBES]
-    router = build_router(Edge(service), keys, operations)
+    router = build_router(Edge(service), keys, tables.build_probes())
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -77,13 +61,13 @@ def build_asgi(service: Service, keys: ApiKeys) -> Asgi:
     edge = Edge(service)
     publisher = Publisher(service, keys)
     receiver = Receiver(service)
-    router = build_router(edge, keys, build_operations())
+    router = build_router(edge, keys, tables.build_operations())
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        if path == PUBLISH_PATH:
+        if path == PUBLISH_PATH and scope["method"] == "POST":
             await edge.serve(scope, receive, send, publisher.run)
         elif path.startswith(RECEIVE_PREFIX):
             await edge.serve(scope, receive, send, receiver.run)
@@ -95,10 +79,11 @@ def build_asgi(service: Service, keys: ApiKeys) -> Asgi:
 
 def build_router(edge: "Edge", keys: ApiKeys, operations: Sequence[Operation]) -> Router:
     """Route every path of a table but the hot ones."""
-    routes = [Route(path, Resource(edge, keys, found)) for path, found in _by_path(operations).items()]
+    once = Once(edge.service.store, edge.service.clock)
+    routes = [Route(path, Resource(edge, keys, once, found)) for path, found in _by_path(operations).items()]
 
     async def nowhere(scope: Message, _: Receive, send: Send) -> None:
-        await edge.answer(scope, send, Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is."))
+        await edge.answer(scope, send, _NOWHERE)
 
     return Router(routes, redirect_slashes=False, default=nowhere)
 
@@ -165,45 +150,74 @@ def _known_path(scope: Message) -> str:
 class Resource:
     """One path of the table with its methods, as an ASGI callable."""
 
-    def __init__(self, edge: Edge, keys: ApiKeys, operations: Sequence[Operation]) -> None:
+    def __init__(self, edge: Edge, keys: ApiKeys, once: Once, operations: Sequence[Operation]) -> None:
         self._edge = edge
         self._keys = keys
-        self._operations = {one.method: one for one in operations}
+        self._once = once
+        self._operations = {one.method: one for one in operations if one.run is not None}
+        self._methods = {one.method for one in operations}
         if "GET" in self._operations:
             self._operations["HEAD"] = self._operations["GET"]
+            self._methods.add("HEAD")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
         await self._edge.serve(scope, receive, send, self._run)
 
     async def _run(self, scope: Message, receive: Receive) -> Outcome:
+        if scope["path"].endswith("\n"):  # the router's patterns end at a line break, too
+            return _NOWHERE
         operation = self._operations.get(scope["method"])
         if operation is None or operation.run is None:
-            return answer_other_method(scope["method"], self._operations)
+            return answer_other_method(scope["method"], self._methods)
         head = read_head(scope["headers"])
         if isinstance(head, Problem):
             return head
-        if operation.scope is not None and (refusal := self._keys.refuse(head.get(b"authorization"), operation.scope)):
+        if operation.scope is not None and (refusal := await self._keys.check(head, operation.scope, self._now_s())):
             return refusal
+        return await self._serve(operation, operation.run, head, scope, receive)
+
+    async def _serve(
+        self, operation: Operation, serve: Run, head: Mapping[bytes, bytes], scope: Message, receive: Receive
+    ) -> Outcome:
+        """Read what an operation needs, and run it; under an `Idempotency-Key` at most once."""
         query = read_query(scope["query_string"], operation.query or NoQuery)
         if isinstance(query, Problem):
             return query
-        body = await self._read(operation, head, receive) if operation.body is not None else None
+        text = await self._read(head, receive) if operation.body is not None else b""
+        if isinstance(text, Problem):
+            return text
+        body = _decode(operation, text)
         if isinstance(body, Problem):
             return body
-        return await operation.run(self._edge.service, Call(scope["path_params"], query, body, receive))
+        call = Call(scope["path_params"], query, body, receive, head, self._keys)
+        run = partial(serve, self._edge.service, call)
+        if not (operation.is_once and HEADER in head):
+            return await run()
+        request = scope["path"].encode() + b"\0" + text
+        authorization = head.get(b"authorization", b"")
+        caller = Caller(operation=operation.name, authorization=authorization, key=head[HEADER], request=request)
+        return await self._once.run(caller, run)
 
-    async def _read(
-        self, operation: Operation, head: Mapping[bytes, bytes], receive: Receive
-    ) -> msgspec.Struct | Problem:
+    def _now_s(self) -> float:
+        return self._edge.service.clock.monotonic()
+
+    async def _read(self, head: Mapping[bytes, bytes], receive: Receive) -> bytes | Problem:
         if refusal := check_json(head):
             return refusal
         try:
             async with asyncio.timeout(self._edge.service.settings.server.request_timeout_s):
-                body = await read_body(receive, head, COMMAND_BYTES_MAX)
+                return await read_body(receive, head, COMMAND_BYTES_MAX)
         except TimeoutError:
             return TOO_SLOW
-        return body if isinstance(body, Problem) else decode_body(body, operation.body)
+
+
+def _decode(operation: Operation, text: bytes) -> Any:  # noqa: ANN401  # what the operation declares, or a Problem
+    if operation.body is None:
+        return None
+    if operation.is_body_optional and not text:
+        text = b"{}"
+    return decode_body(text, operation.decoded or operation.body, operation.body)
 
 
 class NoQuery(msgspec.Struct, frozen=True):
@@ -211,138 +225,10 @@ class NoQuery(msgspec.Struct, frozen=True):
 
 
 def _by_path(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
+    """Path → its methods, those of the doors too: whoever asks for another one is told of them."""
+    served = {one.path for one in operations if one.run is not None}
     paths: dict[str, list[Operation]] = {}
     for one in operations:
-        if one.run is not None:
+        if one.path in served:
             paths.setdefault(one.path, []).append(one)
     return paths
-
-
-_LISTS: Final = (
-    ("/v1/entities", "listEntities", "Entities page by page, or those that a text may mean.",
-     resources.list_entities, EntityPage, resources.EntitiesQuery),
-    ("/v1/inbox", "listInbox", "What came in and what became of it, oldest first; waits for more if asked to.",
-     resources.list_inbox, InboxPage, resources.InboxQuery),
-    ("/v1/waiting", "listWaiting", "Arrivals that wait: unreadable, undecided, or held back by a guard.",
-     resources.list_waiting, WaitingPage, resources.PageQuery),
-    ("/v1/deliveries", "listDeliveries", "Where the deliveries of one event stand, or which are parked or dead.",
-     resources.list_deliveries, DeliveryPage, resources.DeliveriesQuery),
-    ("/v1/conflicts", "listConflicts", "Conflicts between peers and how they were decided, newest first.",
-     resources.list_conflicts, ConflictPage, resources.ConflictsQuery),
-    ("/v1/peers", "listPeers", "The peers, what each takes part in, and how far each was read.",
-     resources.list_peers, PeerPage, None),
-    ("/v1/endpoints", "listEndpoints", "The webhook endpoints, and how much waits for each.",
-     resources.list_endpoints, EndpointPage, None),
-    ("/v1/stats", "showStats", "How much there is of everything.",
-     resources.show_stats, StatsView, None),
-)  # fmt: skip
-"""Path, name, summary, what serves it, what it answers, its query."""
-
-
-def build_operations() -> tuple[Operation, ...]:
-    """Make the table: every route there is, documented by the very row that serves it."""
-    table = (*operations_of_events(), *_operations_of_reads(), *_operations_of_commands(), *_operations_of_ops())
-    document = ops.always(Answer(200, render_document(table)))
-    return tuple(msgspec.structs.replace(one, run=document) if one.name == "showDocument" else one for one in table)
-
-
-def _operations_of_reads() -> list[Operation]:
-    lists = [
-        Operation(
-            method="GET",
-            path=path,
-            name=name,
-            summary=summary,
-            run=run,
-            scope=Scope.READ,
-            query=query,
-            answers={200: page},
-            problems=(ProblemType.NOT_FOUND,) if query is resources.DeliveriesQuery else (),
-        )
-        for path, name, summary, run, page, query in _LISTS
-    ]
-    one = Operation(
-        method="GET",
-        path="/v1/entities/{id}",
-        name="getEntity",
-        summary="One entity.",
-        run=resources.get_entity,
-        scope=Scope.READ,
-        answers={200: EntityView},
-        problems=(ProblemType.NOT_FOUND,),
-    )
-    why = msgspec.structs.replace(
-        one,
-        path="/v1/entities/{id}/explain",
-        name="explainEntity",
-        summary="Each field's value, owner, who set it and when; the links, each peer's shadow, the timeline.",
-        run=resources.explain_entity,
-        query=resources.ExplainQuery,
-        answers={200: Explanation},
-    )
-    return [*lists, one, why]
-
-
-def _operations_of_commands() -> list[Operation]:
-    deliveries = Operation(
-        method="POST",
-        path="/v1/deliveries/requeue",
-        name="requeueDeliveries",
-        summary="Try dead deliveries again.",
-        run=resources.requeue_deliveries,
-        scope=Scope.ADMIN,
-        body=resources.RequeueDeliveries,
-        answers={202: CommandView},
-    )
-    waiting = msgspec.structs.replace(
-        deliveries,
-        path="/v1/waiting/requeue",
-        name="requeueWaiting",
-        summary="Try waiting arrivals again.",
-        run=resources.requeue_waiting,
-        body=resources.RequeueWaiting,
-    )
-    return [deliveries, waiting]
-
-
-def _operations_of_ops() -> list[Operation]:
-    health = Operation(
-        method="GET",
-        path="/healthz",
-        name="showHealth",
-        summary="Whether every loop runs; 503 if one is dead.",
-        run=ops.show_health,
-        answers={200: HealthView, 503: HealthView},
-    )
-    replace = msgspec.structs.replace
-    return [
-        health,
-        replace(
-            health,
-            path="/readyz",
-            name="showReady",
-            summary="Whether requests are welcome; 503 while starting and stopping.",
-            run=ops.show_ready,
-            answers={200: ReadyView, 503: ReadyView},
-        ),
-        replace(
-            health,
-            path="/metrics",
-            name="showMetrics",
-            summary="Everything that is counted, in the text format of Prometheus.",
-            run=ops.Metrics().show,
-            answers={200: None},
-            media="text/plain",
-            problems=(ProblemType.UNAVAILABLE,),
-        ),
-        replace(health, path="/openapi.json", name="showDocument", summary="This document.", answers={200: Any}),
-        replace(
-            health,
-            path="/",
-            name="showPage",
-            summary="A plain page for people.",
-            run=ops.read_page(),
-            answers={200: None},
-            media="text/html",
-        ),
-    ]

@@ -39,6 +39,9 @@ PUBLISHER: Final = PeerName("@api")
 """Under whose name the inbox knows what is published: one for all keys, so that a new key sends nothing twice. It is no
 name that a peer could have."""
 METHODS: Final = ("POST",)
+KNOWN: Final = 200
+"""The status of a request of which nothing was new."""
+REPLAYED: Final = ((b"idempotent-replay", b"true"),)
 WHITE: Final = b" \t\r\n"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -73,6 +76,13 @@ class EventBody(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
     changed: list[str] | None = None
     ids: dict[str, str] | None = None
+    not_before: Annotated[
+        str | int | None,
+        Meta(
+            description="No endpoint is sent it earlier; as `timestamp`. Only of an event that is passed on, and at"
+            " most `limits.delay_max_s` from now."
+        ),
+    ] = None
     data: Any = None
 
 
@@ -120,18 +130,19 @@ class Publisher:
         self._door = Door(service)
 
     async def run(self, scope: Message, receive: Receive) -> Outcome:
-        """Take one request."""
-        if scope["method"] != "POST":
-            return answer_other_method(scope["method"], METHODS)
+        """Take one request whose method is POST."""
         head = read_head(scope["headers"])
         if isinstance(head, Problem):
             return head
-        refusal = self._keys.refuse(head.get(b"authorization"), Scope.PUBLISH) or check_json(head)
+        now_s = self._service.clock.monotonic()
+        refusal = await self._keys.check(head, Scope.PUBLISH, now_s) or check_json(head)
         if refusal is not None:
             return refusal
         if scope["query_string"]:
             return _NO_PARAMETERS
-        return await self._door.take(receive, head, self._understand)
+        outcome = await self._door.take(receive, head, self._understand)
+        is_replay = isinstance(outcome, Answer) and outcome.status == KNOWN and b"idempotency-key" in head
+        return msgspec.structs.replace(outcome, headers=REPLAYED) if is_replay else outcome
 
     def _understand(self, head: Mapping[bytes, bytes], body: bytes) -> list[Arrival] | Problem:
         events = parse_batch(body, self._limits)
@@ -158,7 +169,7 @@ class Publisher:
             return observation_arrival(
                 event, peer, publisher=PUBLISHER, new_id=service.clock.new_id, now=now, limits=self._limits
             )
-        return fan_out_arrival(event, PUBLISHER, service.clock.new_id, now)
+        return fan_out_arrival(event, PUBLISHER, service.clock.new_id, now, self._limits)
 
 
 def _name_event(events: list[Incoming | Unreadable], key: bytes) -> Problem | None:
@@ -257,7 +268,7 @@ def _traced(arrivals: list[Arrival], head: Mapping[bytes, bytes]) -> list[Arriva
 
 def answer_receipts(receipts: Sequence[Receipt], *, is_list: bool) -> Answer:
     """Answer with one receipt, or a list with a list; 200 says that nothing of it was new."""
-    status = 200 if all(one.verdict is Verdict.DUPLICATE for one in receipts) else 202
+    status = KNOWN if all(one.verdict is Verdict.DUPLICATE for one in receipts) else 202
     return Answer(status, _encode(receipts if is_list else receipts[0]))
 
 
@@ -270,4 +281,5 @@ def read_limits(settings: Settings) -> Limits:
         fields_max=limits.event_fields_max,
         field_bytes_max=limits.field_bytes_max,
         batch_max=limits.request_events_max,
+        delay_ms_max=round(limits.delay_max_s * 1000),
     )

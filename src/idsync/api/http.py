@@ -30,7 +30,7 @@ DIGITS_MAX: Final = 15
 MEDIA_BYTES_MAX: Final = 200
 
 _COMMON: Final[Headers] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_SINGLE: Final = (b"authorization", b"content-type", b"content-encoding", b"idempotency-key")
+_SINGLE: Final = (b"authorization", b"content-type", b"content-encoding", b"idempotency-key", b"if-match")
 """Headers whose meaning would hang on which of several lines is believed."""
 _JSON_TYPE: Final = re.compile(rb"application/(?:[a-z0-9.!#$&^_+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -59,11 +59,17 @@ class ProblemType(Enum):
     NOT_FOUND = ("not-found", 404, "There is nothing here.")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "This method does not exist here.")
     TOO_SLOW = ("too-slow", 408, "The request took too long to arrive.")
+    TAKEN = ("taken", 409, "This name is taken.")
+    READ_ONLY = ("read-only", 409, "The configuration defines this.")
+    LAST_KEY = ("last-admin-key", 409, "This is the last key with the scope admin.")
+    UNDER_WAY = ("under-way", 409, "The same request is under way.")
+    CHANGED = ("changed", 412, "It is not as it was when you read it.")
     TOO_LARGE = ("too-large", 413, "The body is too large.")
     ADDRESS_TOO_LONG = ("address-too-long", 414, "The address is too long.")
     NOT_JSON = ("unsupported-media-type", 415, "The body is of another type than JSON.")
     INVALID_BODY = ("invalid-body", 422, "The body is JSON, but not what is expected here.")
-    BUSY = ("busy", 429, "Too many events are waiting.")
+    KEY_REUSED = ("idempotency-key-reused", 422, "This Idempotency-Key belongs to another request.")
+    BUSY = ("busy", 429, "Too much is waiting.")
     HEAD_TOO_LARGE = ("head-too-large", 431, "The request has too many headers.")
     FAULT = ("fault", 500, "This is a fault of idsync.")
     UNAVAILABLE = ("unavailable", 503, "The store cannot be used now.")
@@ -112,9 +118,9 @@ def describe_problem(problem: Problem, instance: str) -> Answer:
     return Answer(kind.status, msgspec.json.encode(body), PROBLEM_JSON, problem.headers)
 
 
-def answer_json(value: object, status: int = 200) -> Answer:
+def answer_json(value: object, status: int = 200, headers: Headers = ()) -> Answer:
     """Answer with a value as JSON."""
-    return Answer(status, msgspec.json.encode(value))
+    return Answer(status, msgspec.json.encode(value), headers=headers)
 
 
 def answer_other_method(method: str, allowed: Iterable[str]) -> Outcome:
@@ -238,12 +244,21 @@ def _offer(known: list[str]) -> str:
     return f"Known are: {', '.join(known)}." if known else "There are no parameters here."
 
 
-def decode_body(body: bytes, shape: type[Shape]) -> Shape | Problem:
-    """Decode a JSON body into a shape. The reason of a refusal names our fields, never the sender's."""
+def decode_body(body: bytes, shape: Any, named: Any) -> Any:  # noqa: ANN401  # both are types, msgspec's sort too
+    """Decode a JSON body into a shape. The reason of a refusal names our fields, never the sender's.
+
+    Args:
+        named: the type whose fields are named in a refusal.
+
+    Returns:
+        The value, or a Problem.
+    """
     try:
         return msgspec.json.decode(body, type=shape, strict=False)
     except msgspec.ValidationError:
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
-        return Problem(ProblemType.INVALID_BODY, f"Send one object with: {known}. See /openapi.json.")
+        is_shape = isinstance(named, type) and issubclass(named, msgspec.Struct)
+        known = [field.encode_name for field in msgspec.structs.fields(named)] if is_shape else []
+        members = f" with: {', '.join(known)}" if known else ""
+        return Problem(ProblemType.INVALID_BODY, f"Send one object{members}. See /openapi.json.")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Problem(ProblemType.MALFORMED_JSON, "Send one JSON value in UTF-8, nested not too deeply.")

@@ -9,17 +9,26 @@ import msgspec
 from idsync import __version__
 from idsync.api.http import PROBLEM_JSON, ProblemBody, ProblemType, describe_shape, problem_urn
 from idsync.api.service import Operation
+from idsync.config import SecretText, Url
 
 DESCRIPTION: Final = (
     "Keeps the same people equal in every system that knows them. Every error is problem+json (RFC 9457) with a stable"
     " `type`; ids are text, times are RFC 3339 in UTC. A page gives `next`, the `after` of the page that follows;"
     " null where it was the last."
 )
+NO_CONTENT: Final = 204
 _REF: Final = "#/components/schemas/{name}"
 _PATH_PARAMETER: Final = re.compile(r"{(\w+)}")
 _ALWAYS: Final = (ProblemType.METHOD_NOT_ALLOWED, ProblemType.HEAD_TOO_LARGE, ProblemType.FAULT)
 _WITH_KEY: Final = (ProblemType.UNAUTHORIZED, ProblemType.FORBIDDEN, ProblemType.UNAVAILABLE)
 _WITH_QUERY: Final = (ProblemType.BAD_PARAMETER, ProblemType.ADDRESS_TOO_LONG)
+_WITH_ONCE: Final = (
+    ProblemType.BAD_HEADER,
+    ProblemType.BUSY,
+    ProblemType.KEY_REUSED,
+    ProblemType.UNAVAILABLE,
+    ProblemType.UNDER_WAY,
+)
 _WITH_BODY: Final = (
     ProblemType.MALFORMED_JSON,
     ProblemType.TOO_SLOW,
@@ -29,6 +38,10 @@ _WITH_BODY: Final = (
     ProblemType.UNAVAILABLE,
 )
 
+_ONCE: Final = {
+    "Idempotency-Key": "Visible ASCII without a full stop. A repeated request with the same key gets the first answer"
+    " again, with `Idempotent-Replay: true`, for 24 hours; another request with it is refused."
+}
 Node = dict[str, Any]
 """One object of the document."""
 
@@ -36,7 +49,8 @@ Node = dict[str, Any]
 def render_document(operations: Sequence[Operation]) -> bytes:
     """Write the document as JSON."""
     types = _types_of(operations)
-    drawn, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    drawn, schemas = msgspec.json.schema_components(types, schema_hook=_draw_text, ref_template=_REF)
+    drawn, schemas = _portable(drawn), _portable(schemas)
     schema_of = {repr(one): schema for one, schema in zip(types, drawn, strict=True)}
     paths: dict[str, Node] = {}
     for one in operations:
@@ -59,6 +73,33 @@ def render_document(operations: Sequence[Operation]) -> bytes:
     return msgspec.json.encode(document)
 
 
+def _draw_text(shape: type) -> Node:
+    """Draw what the configuration reads from a text.
+
+    Raises:
+        NotImplementedError: it is no such type; msgspec asks for that.
+    """
+    if shape is SecretText:
+        return {"type": "string", "writeOnly": True}
+    if shape is Url:
+        return {"type": "string", "format": "uri"}
+    raise NotImplementedError
+
+
+def _portable(node: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
+    r"""Write patterns as ECMA-262 knows them: its `$` means what `\Z` means in Python."""
+    if isinstance(node, list | tuple):
+        return [_portable(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: one.replace(r"\Z", "$").replace(r"$(?!\n)", "$")
+        if key == "pattern" and isinstance(one, str)
+        else _portable(one)
+        for key, one in node.items()
+    }
+
+
 def problems_of(operation: Operation) -> list[ProblemType]:
     """Every refusal that an operation may answer with, by status."""
     found = {*_ALWAYS, *operation.problems}
@@ -70,6 +111,8 @@ def problems_of(operation: Operation) -> list[ProblemType]:
             found.add(ProblemType.BAD_CURSOR)
     if operation.body is not None:
         found.update(_WITH_BODY)
+    if operation.is_once:
+        found.update(_WITH_ONCE)
     return sorted(found, key=lambda one: (one.status, one.slug))
 
 
@@ -94,7 +137,7 @@ def _draw_operation(operation: Operation, schema_of: dict[str, Node]) -> Node:
         node["description"] = f"Needs a key with the scope `{operation.scope.name.lower()}`."
     if operation.body is not None:
         node["requestBody"] = {
-            "required": True,
+            "required": not operation.is_body_optional,
             "content": {"application/json": {"schema": schema_of[repr(operation.body)]}},
         }
     return node
@@ -107,12 +150,17 @@ def _draw_parameters(operation: Operation) -> list[Node]:
     ]
     drawn += [
         {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-        for name, text in operation.headers.items()
+        for name, text in (operation.headers | (_ONCE if operation.is_once else {})).items()
     ]
     if operation.query is not None:
         properties, schemas = describe_shape(operation.query)
         drawn += [
-            {"name": name, "in": "query", "required": False, "schema": _without_null(_inline(schema, schemas))}
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "schema": _without_null(_portable(_inline(schema, schemas))),
+            }
             for name, schema in properties.items()
         ]
     return drawn
@@ -139,7 +187,12 @@ def _draw_responses(operation: Operation, schema_of: dict[str, Node]) -> Node:
     drawn: Node = {}
     for status, shape in operation.answers.items():
         content: Node = {"schema": schema_of[repr(shape)]} if shape is not None else {}
-        drawn[str(status)] = {"description": _describe_status(status), "content": {operation.media: content}}
+        node: Node = {"description": _describe_status(status)}
+        if status != NO_CONTENT:
+            node["content"] = {operation.media: content}
+        if operation.gives_etag:
+            node["headers"] = {"ETag": {"description": "For `If-Match`.", "schema": {"type": "string"}}}
+        drawn[str(status)] = node
     problems: dict[int, list[ProblemType]] = {}
     for one in problems_of(operation):
         problems.setdefault(one.status, []).append(one)
@@ -156,7 +209,9 @@ def _draw_responses(operation: Operation, schema_of: dict[str, Node]) -> Node:
 def _describe_status(status: int) -> str:
     texts = {
         200: "As asked.",
+        201: "Made.",
         202: "Taken: it is durable, and what follows from it goes on by itself.",
+        204: "Done.",
         503: "Not now.",
     }
     return texts[status]

@@ -7,14 +7,16 @@ from typing import Any, Protocol
 import msgspec
 
 from idsync.api.http import Message, Outcome, ProblemType, Receive
-from idsync.api.keys import Scope
+from idsync.api.keys import ApiKeys, Scope
 from idsync.app import LoopHealth
+from idsync.app.endpoints import Endpoints
+from idsync.app.replays import Replays
 from idsync.config import Settings
 from idsync.connectors.webhook import WebhookPeer
 from idsync.model.event import Arrival, Receipt
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import PeerName
-from idsync.ports import Clock, Store
+from idsync.ports import Clock, Sender, Store
 from idsync.telemetry import Counters, Log
 
 
@@ -32,6 +34,9 @@ class Service(Protocol):
 
     settings: Settings
     store: Store
+    sender: Sender
+    endpoints: Endpoints
+    replays: Replays
     clock: Clock
     counters: Counters
     log: Log
@@ -85,6 +90,10 @@ class Call(msgspec.Struct, frozen=True):
     body: Any = None
     receive: Receive = _stay
     """What comes after the body: that the client went away. The default is a caller that stays."""
+    head: Mapping[bytes, bytes] = {}
+    """Its headers, by lower-cased name."""
+    keys: ApiKeys = msgspec.field(default_factory=lambda: ApiKeys(()))
+    """The keys of this server, for the operations that are about them."""
 
 
 Run = Callable[[Service, Call], Awaitable[Outcome]]
@@ -107,6 +116,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Request headers with a meaning here, and which."""
     body: Any = None
     """The type of the JSON body; None: there is none."""
+    decoded: Any = None
+    """What the body is decoded into, where the operation reads more out of it than its type can say."""
+    is_body_optional: bool = False
+    """Whether an empty body stands for an object without a member."""
+    is_once: bool = False
+    """Whether it makes something: under one `Idempotency-Key` it does so once (see `once`)."""
+    gives_etag: bool = False
+    """Whether its answer carries an `ETag`, for a later `If-Match`."""
     answers: dict[int, Any]
     """Status → the type of the body, None for one that is no JSON."""
     media: str = "application/json"

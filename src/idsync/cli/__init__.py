@@ -6,13 +6,15 @@ import msgspec
 import typer
 
 from idsync import __version__
-from idsync.cli import capture, dead, remote, sign, start
+from idsync.cli import capture, keys, remote, sign, start
 from idsync.cli.options import Json
 from idsync.cli.terminal import show_json
+from idsync.cli.webhooks import dead, endpoints, events, replay
 
 START: Final = "Start"
 EVENTS: Final = "Events and identities"
 MEND: Final = "Mend"
+OUT: Final = "Webhooks out"
 WEBHOOKS: Final = "Try out webhooks"
 
 ABOUT: Final = """Keep the same people equal in every system that knows them.
@@ -42,6 +44,10 @@ def build_cli() -> typer.Typer:
     cli.command("explain", rich_help_panel=EVENTS)(remote.explain)
     cli.command("status", rich_help_panel=MEND)(remote.status)
     cli.add_typer(_build_dead(), name="dead", rich_help_panel=MEND)
+    cli.add_typer(_build_endpoints(), name="endpoints", rich_help_panel=OUT)
+    cli.add_typer(_build_events(), name="events", rich_help_panel=OUT)
+    cli.add_typer(_build_replay(), name="replay", rich_help_panel=OUT)
+    cli.add_typer(_build_keys(), name="keys", rich_help_panel=START)
     cli.command("sign", rich_help_panel=WEBHOOKS)(sign.sign)
     cli.command("verify", rich_help_panel=WEBHOOKS)(sign.verify)
     cli.command("version", rich_help_panel=START)(version)
@@ -72,6 +78,45 @@ def _build_dead() -> typer.Typer:
     group.command("list")(dead.list_dead)
     group.command("show")(dead.show_dead)
     group.command("requeue")(dead.requeue)
+    return group
+
+
+def _build_endpoints() -> typer.Typer:
+    group = _group("List, make, change, test and remove the endpoints that webhooks go to.")
+    group.command("list")(endpoints.list_endpoints)
+    group.command("show")(endpoints.show_endpoint)
+    group.command("add")(endpoints.add)
+    group.command("change")(endpoints.change)
+    group.command("remove")(endpoints.remove)
+    group.command("enable")(endpoints.enable)
+    group.command("disable")(endpoints.disable)
+    group.command("rotate")(endpoints.rotate)
+    group.command("test")(endpoints.send_test)
+    group.command("health")(endpoints.health)
+    return group
+
+
+def _build_events() -> typer.Typer:
+    group = _group("List events that went out, and say why an endpoint got one or did not.")
+    group.command("list")(events.list_events)
+    group.command("show")(events.show_event)
+    return group
+
+
+def _build_replay() -> typer.Typer:
+    group = _group("Queue events for an endpoint once more.")
+    group.command("start")(replay.start)
+    group.command("list")(replay.list_replays)
+    group.command("show")(replay.show_replay)
+    group.command("cancel")(replay.cancel)
+    return group
+
+
+def _build_keys() -> typer.Typer:
+    group = _group("List, make and delete the keys of the API.")
+    group.command("list")(keys.list_keys)
+    group.command("add")(keys.add)
+    group.command("remove")(keys.remove)
     return group
 
 

@@ -19,7 +19,7 @@ TIMEOUT_S: Final = 45.0
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_BYTES_MAX: Final = 67_108_864
 CHUNK_BYTES: Final = 65_536
-OK: Final = frozenset({200, 202})
+OK: Final = frozenset({200, 201, 202, 204})
 KEY_NEEDED: Final = frozenset({401, 403})
 
 
@@ -50,7 +50,9 @@ class Call(msgspec.Struct, frozen=True):
     path: str
     query: dict[str, str] = {}
     body: bytes | None = None
-    """JSON to be posted; None: a GET."""
+    """JSON to be sent; None: there is none."""
+    method: str | None = None
+    """None: POST where there is a body, else GET."""
     expected: frozenset[int] = OK
     """Statuses whose body is the answer; of all others it is a problem."""
 
@@ -112,10 +114,10 @@ def _reachable(server: ServerSettings) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def compose(path: str, content: object) -> Call:
-    """Make the request that posts JSON."""
+def compose(path: str, content: object, method: str = "POST") -> Call:
+    """Make the request that sends JSON."""
     try:
-        return Call(path, body=msgspec.json.encode(content))
+        return Call(path, body=msgspec.json.encode(content), method=method)
     except UnicodeEncodeError:
         raise typer.BadParameter("write every option in UTF-8") from None
 
@@ -164,7 +166,7 @@ async def ask(service: Service, call: Call) -> Answer | Trouble | Unreachable:
     if service.key is not None:
         headers["authorization"] = f"Bearer {service.key.reveal()}"
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    method = "GET" if call.body is None else "POST"
+    method = call.method or ("GET" if call.body is None else "POST")
     body = bytearray()
     try:
         async with (

@@ -30,9 +30,11 @@ STYLES: Final[Mapping[str, str]] = {
     "applied": "green", "echo": "dim", "duplicate": "dim", "stale": "dim", "reread": "cyan",
     "conflict": "yellow", "parked": "magenta", "refused": "red",
     "delivered": "green", "queued": "cyan", "skipped": "dim", "dead": "red",
+    "unmatched": "dim", "not_created_yet": "dim", "forgotten": "dim", "failed": "red",
+    "running": "cyan", "paused": "yellow", "done": "green", "cancelled": "yellow", "stopped": "red",
     "live": "green", "pending": "cyan", "unlinked": "yellow", "gone": "dim",
 }  # fmt: skip
-"""Verdicts, states of deliveries, states of links."""
+"""Verdicts, states of deliveries, of replays and of links."""
 
 
 def word(text: str) -> Text:

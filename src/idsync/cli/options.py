@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import quote
 
 import typer
 
@@ -31,6 +32,18 @@ Key = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="Most rows to show.")]
+
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def given(**parts: object) -> dict[str, str]:
+    """Make a query of what was given."""
+    return {name: str(part) for name, part in parts.items() if part is not None}
+
+
+def segment(text: str) -> str:
+    """Write a text as one segment of an address."""
+    return quote(text, safe="", errors="replace")
 
 
 def read_settings(config: Path | None, flags: dict[str, object] | None = None) -> Settings:

@@ -15,7 +15,7 @@ from idsync.api.asgi import build_asgi, build_probes
 from idsync.api.http import Answer, Asgi, Message, Receive, Send
 from idsync.api.keys import ensure_keys
 from idsync.api.listener import open_listener
-from idsync.api.resources import InboxQuery, list_inbox
+from idsync.api.operations.inbox import InboxQuery, list_inbox
 from idsync.api.service import Call
 from idsync.app import App, open_app
 from idsync.cli.client import InboxRows, ServiceReady
@@ -107,7 +107,7 @@ def _raise_file_limit() -> None:
 
 async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str, role: Role) -> ServiceReady:
     """Start the loops, let the waiting requests in, and gather what must be said."""
-    keys, generated_key = await ensure_keys(app.store, app.settings)
+    keys, generated_key = await ensure_keys(app.store, app.settings, app.clock.now())
     await worker.start()
     app.is_ready = True
     line.set_result(build_probes(app, keys) if role is Role.WORKER else build_asgi(app, keys))

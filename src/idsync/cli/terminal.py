@@ -54,6 +54,26 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask before something is done that cannot be undone; without anybody to ask, it is not done.
+
+    Args:
+        question: what is asked, on standard error.
+        is_sure: whether `--yes` has answered already.
+    """
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        leave(Exit.USAGE, f"{question} There is nobody to ask: say --yes.")
+    if not typer.confirm(question, err=True):
+        leave(Exit.FAILED, "Nothing was done.")
+
+
+def console_of_notes() -> Console:
+    """Give what draws on standard error."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
 def leave(code: Exit, *lines: str) -> NoReturn:
     """End the command, saying why."""
     for line in lines:

@@ -167,6 +167,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     event_fields_max: Annotated[int, Meta(ge=1, le=10_000, description="Fields of an event's data.")] = 256
     field_bytes_max: Annotated[int, Meta(ge=64, le=1_048_576, description="One canonical field.")] = 65_536
     page_items_max: Annotated[int, Meta(ge=1, le=10_000, description="Items of one page of the API.")] = 200
+    delay_max_s: Annotated[
+        float, Meta(ge=0, le=31_536_000, description="How far in the future an event's `not_before` may be.")
+    ] = 2_592_000.0
 
 
 class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,18 +155,25 @@ def observation_arrival(
     kind, op = known
     at = incoming.at if incoming.at is not None else now
     post = _Post(incoming, publisher, incoming.id or new_id(), at, now, limits)
+    if incoming.not_before is not None:
+        return Unreadable("its not_before is only for events that are passed on, and this one is merged")
     seen = _observe(post, peer, WebhookMapping(kind=kind), op)
     return Unreadable(seen) if isinstance(seen, str) else _merged(post, seen)
 
 
-def fan_out_arrival(incoming: Incoming, publisher: PeerName, new_id: NewId, now: Instant) -> Arrival | Unreadable:
+def fan_out_arrival(
+    incoming: Incoming, publisher: PeerName, new_id: NewId, now: Instant, limits: Limits = DEFAULT_LIMITS
+) -> Arrival | Unreadable:
     """Pass a published event on: for `POST /v1/events` with a custom type, or with a `source` that names no peer."""
+    if incoming.not_before is not None and incoming.not_before > now + limits.delay_ms_max:
+        return Unreadable(f"its not_before is more than {limits.delay_ms_max // 1000} seconds from now")
     event_id = incoming.id or new_id()
     if not is_event_id(event_id):
         return Unreadable("its id holds a full stop, which webhooks cannot sign")
     at = incoming.at if incoming.at is not None else now
     post = _Post(incoming, publisher, event_id, at, now)
-    return _passed_on(post, incoming.source or publisher, event_id)
+    passed_on = _passed_on(post, incoming.source or publisher, event_id)
+    return msgspec.structs.replace(passed_on, not_before=incoming.not_before)
 
 
 class _Item(msgspec.Struct, frozen=True):

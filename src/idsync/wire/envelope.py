@@ -62,6 +62,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """One canonical field."""
     batch_max: int = 1_000
     """Events in one body."""
+    delay_ms_max: int = 2_592_000_000
+    """How far in the future `not_before` may be, in milliseconds."""
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
     changed: tuple[str, ...] | None = None
     ids: dict[str, str] | None = None
+    not_before: Instant | None = None
+    """No endpoint is to be sent it earlier."""
     data: Raw = _EMPTY
     """The bytes that came, never encoded again. For a bare body all of it."""
     is_type_hinted: bool = False
@@ -103,6 +107,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int | str | None = None
     changed: tuple[str, ...] | None = None
     ids: dict[str, str] | None = None
+    not_before: str | int | float | None = None
     data: Raw | UnsetType = UNSET
 
 
@@ -258,6 +263,9 @@ def _envelope(head: _Head, event_type: str, at: Instant | None, data: Raw, *, is
     version = head.version if isinstance(head.version, int) else None
     if version is not None and not 0 <= version <= INTEGER_MAX:
         return Unreadable("its version is not between 0 and 2^63 - 1")
+    not_before = None if head.not_before is None else _instant_of(head.not_before)
+    if not_before is None and head.not_before is not None:
+        return Unreadable("its not_before is no instant between 1970 and 9999")
     if not _are_texts(head.subject, head.changed or (), head.ids or {}):
         return Unreadable(f"its subject, changed or ids are empty, longer than {TEXTS_CHARS_MAX}, or cannot be shown")
     return Incoming(
@@ -269,6 +277,7 @@ def _envelope(head: _Head, event_type: str, at: Instant | None, data: Raw, *, is
         version=version,
         changed=head.changed,
         ids=head.ids,
+        not_before=not_before,
         data=data,
         is_type_hinted=is_hinted,
     )

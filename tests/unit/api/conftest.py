@@ -22,6 +22,11 @@ from idsync.wire.signing import Secret, sign
 from idsync.worker import Worker
 
 KEY: Final = "a-key-of-the-tests-0123456789"
+KEYS: Final = {
+    Scope.PUBLISH: "a-key-that-may-only-publish-0",
+    Scope.READ: "a-key-that-may-only-read-0123",
+    Scope.ADMIN: KEY,
+}
 SECRET: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CONFIG: Final = f"""
 [store]
@@ -56,11 +61,8 @@ class Line:
     def __init__(self, app: App) -> None:
         self.app = app
         self.keys = ApiKeys(
-            [
-                hash_key(KEY),
-                hash_key("a-key-that-may-only-read-0123", Scope.READ),
-                hash_key("a-key-that-may-only-publish-0", Scope.PUBLISH),
-            ]
+            [hash_key(KEY), *(hash_key(key, scope) for scope, key in KEYS.items() if scope is not Scope.ADMIN)],
+            app.store,
         )
         self.asgi: Asgi = build_asgi(app, self.keys)
 

@@ -261,7 +261,7 @@ async def test_peers_show_how_they_are_received_and_no_secret(client: httpx.Asyn
 async def test_endpoints_show_what_waits_for_them_and_no_secret(client: httpx.AsyncClient) -> None:
     """An operator sees where events go; the secret stays inside."""
     (audit,) = (await read(client, "/v1/endpoints", EndpointPage)).items
-    assert (audit.name, audit.destination, audit.url, audit.enabled) == (
+    assert (audit.name, audit.destination, audit.definition["url"], audit.enabled) == (
         "audit", "endpoint:audit", "http://127.0.0.1:1/hook", True,
     )  # fmt: skip
     assert "whsec" not in (await client.get("/v1/endpoints")).text

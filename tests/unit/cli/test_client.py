@@ -127,7 +127,9 @@ def test_a_service_whose_loop_is_dead_is_unhealthy(run: Run, scripted: tuple[Scr
         "loops": [{"name": "ingest", "is_alive": False, "detail": "stopped"}],
     }
     counts = dict.fromkeys(("entities", "inbox", "waiting", "rereads", "conflicts", "size_bytes"), 0)
-    everything = {**health, **counts, "queued": {}, "parked": {}, "dead": {}, "verdicts": {}, "items": []}
+    counts |= dict.fromkeys(("total_deliveries", "successful_deliveries", "failed_deliveries"), 0)
+    tables: dict[str, object] = dict.fromkeys(("queued", "parked", "dead", "verdicts", "endpoints"), {})
+    everything = {**health, **counts, **tables, "avg_latency_ms": None, "items": []}
     result = run("status", "--url", scripted[0](200, json.dumps(everything).encode(), {}), "--key", "k")
     assert result.exit_code == 1
     assert "ingest: stopped" in result.stdout

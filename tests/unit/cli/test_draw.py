@@ -50,7 +50,7 @@ AT = "2026-01-31T12:00:00.000Z"
 ID = "018f0000-0000-7000-8000-000000000001"
 HOSTILE = "\x1b]0;owned\x07[red]x[/red]\u202e\n:smile:"
 
-TRY = TryView(number=1, at=AT, outcome="failed", status=500, error=None, latency_ms=12.4, response="oh no")
+TRY = TryView(number=1, at=AT, outcome="failed", status=500, error=None, latency_ms=12.4, phases=None, response="oh no")
 DELIVERY = DeliveryView(
     id="17", destination="endpoint:audit", subject=f"user/{ID}", event=7, event_id="e_out", event_type="user.updated",
     state="dead", reason="attempts", attempts=30, retry_at=None, tries=[TRY],
@@ -72,6 +72,7 @@ HEALTH = HealthView(status="ok", version="0.1.0", loops=[LoopView(name="ingest",
 STATS = StatsView(
     entities=2, inbox=40, waiting=1, rereads=0, conflicts=3, size_bytes=2_500_000, queued={"endpoint:audit": 5},
     parked={"peer:app": 6}, dead={"endpoint:audit": 7}, verdicts={"applied": 30, "echo": 10},
+    total_deliveries=3, successful_deliveries=2, failed_deliveries=1, avg_latency_ms=12.5, endpoints={},
 )  # fmt: skip
 PEER = PeerItem(
     name="auth", connector="better-auth", dialect=None, position=812,

@@ -29,7 +29,7 @@ def test_every_command_of_this_version_is_there() -> None:
     groups = {path[0] for path in COMMANDS}
     assert groups == {
         "init", "up", "serve", "worker", "publish", "tail", "status", "explain", "capture", "dead", "sign", "verify",
-        "version",
+        "version", "endpoints", "events", "replay", "keys",
     }  # fmt: skip
 
 

@@ -23,14 +23,12 @@ from idsync.policy.filter import matches
         (("*", "!user.deleted"), "user.deleted", False),
         (("!user.*", "user.created", "session.*"), "user.created", False),
         (("!user.*", "session.*"), "session.revoked", True),
-        (("!user.*",), "session.revoked", True),
-        (("!user.*", "!session.revoked"), "session.revoked", False),
-        (("!user.*", "user.created"), "session.revoked", False),
+        (("!user.*",), "session.revoked", False),
         (("*", "!*"), "user.created", False),
     ],
 )
 def test_filter_names_everything_a_prefix_or_one_type(
     filters: tuple[str, ...], event_type: str, *, is_matched: bool
 ) -> None:
-    """`*` is all, `user.*` what begins with `user.`, anything else itself; `!` leaves out; no filter is nothing."""
+    """`*` is all, `user.*` is what begins with `user.`, all else is itself; `!` leaves out; none is nothing."""
     assert matches(filters, event_type) is is_matched

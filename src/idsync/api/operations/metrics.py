@@ -1,20 +1,11 @@
-"""What whoever runs the service looks at: health, readiness, metrics, the document, one plain page; all without a key.
+"""Everything that is counted, in the text format of Prometheus (version 0.0.4)."""
 
-Nothing here shows a person, a secret, or a name that is not in the configuration.
-"""
-
-import re
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from idsync import __version__
-from idsync.api.http import Answer, Headers, Outcome, answer_json
-from idsync.api.service import Call, Run, Service
-from idsync.api.views import HealthView, LoopView, ReadyView
+from idsync.api.http import Answer, Outcome
+from idsync.api.service import Call, Service
 from idsync.ports import Stats
 from idsync.telemetry import LATENCY_BOUNDS_S, Histogram
 
@@ -58,21 +49,6 @@ METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
 })  # fmt: skip
 """Every metric. One that is counted but not named here is shown all the same, its label as `label`."""
 _UNNAMED: Final = MetricDoc("", ("label",))
-
-
-async def show_health(service: Service, _: Call) -> Outcome:
-    """Say whether every loop runs: 503 tells whoever watches to start the process again."""
-    loops = [LoopView(name=one.name, is_alive=one.is_alive, detail=one.detail) for one in service.health()]
-    is_healthy = all(one.is_alive for one in loops)
-    view = HealthView(status="ok" if is_healthy else "failing", version=__version__, loops=loops)
-    return answer_json(view, 200 if is_healthy else 503)
-
-
-async def show_ready(service: Service, _: Call) -> Outcome:
-    """Say whether requests are welcome: not yet while starting, no more while stopping."""
-    if service.is_ready:
-        return answer_json(ReadyView(status="ready"))
-    return answer_json(ReadyView(status="starting or stopping"), 503)
 
 
 class Metrics:
@@ -142,37 +118,3 @@ def _labels(name: str, label: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def read_page() -> Run:
-    """Read the page once; give what serves it, with a policy that lets nothing run but its own script."""
-    html = files(__package__).joinpath("status.html").read_text(encoding="utf-8")
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src {_hash_inline(html, 'style')}",
-            f"script-src {_hash_inline(html, 'script')}",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
-    headers: Headers = ((b"content-security-policy", policy.encode()), (b"referrer-policy", b"no-referrer"))
-    return always(Answer(200, html.encode(), b"text/html; charset=utf-8", headers))
-
-
-def _hash_inline(html: str, tag: str) -> str:
-    """Give what a content security policy calls an inline element: the hash of its text."""
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-    text = found[1] if found is not None else ""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def always(answer: Answer) -> Run:
-    """Give what serves one answer that never changes."""
-
-    async def run(_service: Service, _call: Call) -> Outcome:
-        return answer
-
-    return run

@@ -8,17 +8,28 @@ import typer
 from idsync.api.views import CommandView, DeliveryPage, WaitingPage
 from idsync.cli.client import Call, compose, decode, fetch, find_service
 from idsync.cli.draw import draw_deliveries, draw_parked, draw_waiting
-from idsync.cli.options import Config, Json, Key, Limit, Url
+from idsync.cli.options import Config, Json, Key, Limit, Url, given
 from idsync.cli.terminal import Exit, leave, note, show, show_json
 
 Destination = Annotated[
     str | None, typer.Option("--destination", help="Only this one, as `endpoint:audit` or `peer:app`.")
 ]
 
+Type = Annotated[str | None, typer.Option("--type", help="Only of this type, as `user.created` or `user.*`.")]
+OfSubject = Annotated[str | None, typer.Option("--subject", help="Only of this outgoing subject.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only with this reason, as `http_500` or `timeout`.")]
+Since = Annotated[str | None, typer.Option("--since", help="Only parked from then on, as 2026-01-31T12:00:00Z.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only parked before, as 2026-01-31T12:00:00Z.")]
 
-def list_dead(
+
+def list_dead(  # noqa: PLR0913  # each is an option of the command
     *,
     destination: Destination = None,
+    event_type: Type = None,
+    subject: OfSubject = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
     parked: Annotated[
         bool, typer.Option("--parked", help="Deliveries that wait for their next try, not those given up.")
     ] = False,
@@ -37,7 +48,8 @@ def list_dead(
     """
     service = find_service(url, key, config)
     state = "parked" if parked else "dead"
-    query = {"state": state, "limit": str(limit)} | ({"destination": destination} if destination else {})
+    parts = {"destination": destination, "subject": subject, "reason": reason, "since": since, "until": until}
+    query = given(state=state, limit=limit, type=event_type, **parts)
     deliveries = fetch(service, Call("/v1/deliveries", query), as_json=as_json)
     waiting = fetch(service, Call("/v1/waiting", {"limit": str(limit)}), as_json=as_json)
     if as_json:
@@ -75,6 +87,11 @@ def requeue(  # noqa: PLR0913  # each is an option of the command
     deliveries: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Ids of `dead list`.")] = None,
     *,
     destination: Destination = None,
+    event_type: Type = None,
+    subject: OfSubject = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
     everything: Annotated[bool, typer.Option("--all", help="Every dead delivery of every destination.")] = False,
     waiting: Annotated[
         list[int] | None,
@@ -91,21 +108,28 @@ def requeue(  # noqa: PLR0913  # each is an option of the command
 
     `$ idsync dead requeue 17 18`
 
-    `$ idsync dead requeue --destination endpoint:audit`
+    `$ idsync dead requeue --destination endpoint:audit --type 'user.*' --reason http_500`
 
     `$ idsync dead requeue --waiting 40`
 
     With `--json`: the API's answer.
     """
-    if sum(map(bool, (deliveries, destination, everything, waiting))) != 1:
-        raise typer.BadParameter("name ids, or --destination, or --all, or --waiting: one of the four")
+    wanted = given(destination=destination, type=event_type, subject=subject, reason=reason, since=since, until=until)
+    if sum(map(bool, (deliveries, wanted, everything, waiting))) != 1:
+        raise typer.BadParameter("name ids, or what they have (--destination, --type…), or --all, or --waiting")
     if waiting:
         call = compose("/v1/waiting/requeue", {"waiting": waiting})
     else:
-        parts = {"deliveries": deliveries, "destination": destination, "all": everything}
-        call = compose("/v1/deliveries/requeue", {name: part for name, part in parts.items() if part})
+        parts = {"deliveries": deliveries, "all": everything}
+        call = compose("/v1/deliveries/requeue", wanted | {name: part for name, part in parts.items() if part})
     answer = fetch(find_service(url, key, config), call, as_json=as_json)
     if as_json:
         show_json(answer)
-    else:
-        show(f"Asked for, as command {decode(answer, CommandView).command}: it is being tried again.")
+        return
+    asked = decode(answer, CommandView)
+    if asked.deliveries == 0:
+        leave(Exit.FAILED, "None of the dead deliveries is meant.")
+    many = "" if asked.deliveries is None else f"{asked.deliveries} of them, "
+    show(f"Asked for, {many}as command {asked.command}: it is being tried again.")
+    if not asked.is_complete:
+        note("There are more than one request looks at: run it again.")

@@ -1,17 +1,13 @@
-"""What the API answers with: flat shapes, ids as text, times as RFC 3339 text, and never a secret.
-
-The names of these types are the names of the schemas in `/openapi.json`.
-"""
-
-from collections.abc import Mapping
+"""What the API shows of the line: entities, the inbox, what waits, conflicts, peers."""
 
 import msgspec
 
-from idsync.model.delivery import Attempt, Parked
+from idsync.api.views.deliveries import DeliveryView
+from idsync.api.views.times import time_text
 from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import Waiting
-from idsync.model.values import Instant, Value, instant_text
-from idsync.ports import DeliveryRecord, InboxEntry
+from idsync.model.values import Value, instant_text
+from idsync.ports import InboxEntry
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,37 +38,6 @@ class EntityPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[EntityView]
     next: str | None = None
-
-
-class TryView(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a delivery."""
-
-    number: int
-    at: str
-    outcome: str
-    status: int | None
-    error: str | None
-    latency_ms: float
-    response: str
-    """The beginning of the answer's body; what is no UTF-8 is replaced."""
-
-
-class DeliveryView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event for one destination, and where it stands."""
-
-    id: str
-    destination: str
-    subject: str
-    event: int
-    """The inbox sequence of its event; 0 for a write that no event stands behind."""
-    event_id: str
-    event_type: str
-    state: str
-    reason: str | None
-    attempts: int
-    retry_at: str | None
-    tries: list[TryView] | None = None
-    """The tries that are still kept, oldest first; absent in lists."""
 
 
 class InboxView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,13 +90,6 @@ class WaitingPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
-class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries, and where the next page begins."""
-
-    items: list[DeliveryView]
-    next: str | None = None
-
-
 class ConflictView(msgspec.Struct, frozen=True, kw_only=True):
     """Two values met in one field, and a rule chose."""
 
@@ -180,76 +138,6 @@ class PeerPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[PeerItem]
     next: str | None = None
-
-
-class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook endpoint; its secrets are never shown."""
-
-    name: str
-    destination: str
-    url: str
-    dialect: str
-    events: list[str]
-    enabled: bool
-    queued: int
-    parked: int
-    dead: int
-
-
-class EndpointPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Every endpoint."""
-
-    items: list[EndpointView]
-    next: str | None = None
-
-
-class StatsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of the store now, and of events since the start."""
-
-    entities: int
-    inbox: int
-    waiting: int
-    rereads: int
-    conflicts: int
-    size_bytes: int
-    queued: dict[str, int]
-    parked: dict[str, int]
-    dead: dict[str, int]
-    verdicts: dict[str, int]
-    """Events ingested since this process started, by verdict."""
-
-
-class CommandView(msgspec.Struct, frozen=True, kw_only=True):
-    """A command that the owner of what it names carries out."""
-
-    command: str
-
-
-class LoopView(msgspec.Struct, frozen=True, kw_only=True):
-    """One loop of the worker."""
-
-    name: str
-    is_alive: bool
-    detail: str
-
-
-class HealthView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether every loop runs."""
-
-    status: str
-    version: str
-    loops: list[LoopView]
-
-
-class ReadyView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether requests are welcome."""
-
-    status: str
-
-
-def time_text(at: Instant | None) -> str | None:
-    """Write an instant; None where it never came."""
-    return instant_text(at) if at else None
 
 
 def view_entity(entity: Entity) -> EntityView:
@@ -307,36 +195,6 @@ def view_waiting(one: Waiting) -> WaitingView:
     )
 
 
-def view_try(one: Attempt) -> TryView:
-    """Show one try."""
-    return TryView(
-        number=one.number,
-        at=instant_text(one.at),
-        outcome=one.outcome.value,
-        status=one.status,
-        error=one.error,
-        latency_ms=one.latency_ms,
-        response=one.response.decode(errors="replace"),
-    )
-
-
-def view_delivery(one: DeliveryRecord | Parked, tries: list[TryView] | None = None) -> DeliveryView:
-    """Show one delivery; with its tries where they were looked up."""
-    return DeliveryView(
-        id=str(one.id),
-        destination=one.destination,
-        subject=one.subject,
-        event=one.event,
-        event_id=one.event_id,
-        event_type=one.event_type,
-        state=one.state.value,
-        reason=one.reason,
-        attempts=one.attempts,
-        retry_at=time_text(one.retry_at),
-        tries=tries,
-    )
-
-
 def view_conflict(one: Conflict) -> ConflictView:
     """Show one conflict."""
     return ConflictView(
@@ -350,8 +208,3 @@ def view_conflict(one: Conflict) -> ConflictView:
         kept=one.kept,
         event=one.event_id,
     )
-
-
-def verdict_counts(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    """Pick the verdicts from everything that is counted."""
-    return {label: count for (name, label), count in sorted(counts.items()) if name == "idsync_events_total"}
