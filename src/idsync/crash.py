@@ -37,6 +37,9 @@ POINTS: Final = (
     "endpoint.before_commit",
     "endpoint.after_commit",
     "skip.before_commit",
+    "replay.before_commit",
+    "replay.after_commit",
+    "replay.announced",
     "capture.in_transaction",
     "rewind.in_transaction",
 )
