@@ -79,6 +79,8 @@ async def pick(store: Store, request: ReplayRequest, past: Sequence[Span], page:
 
 def _concern(request: ReplayRequest, past: Sequence[Span], entry: InboxEntry) -> Concern:
     row = entry.row
+    if not row.body:  # its identity was erased
+        return Concern.NONE
     is_operational = row.peer == OURSELVES
     return concern_of(request, past, row.event_type or "", row.received_at, is_operational=is_operational)
 
