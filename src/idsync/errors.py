@@ -9,9 +9,17 @@ IdsyncError
 │   ├── LeaseLost        another process took what one part works on; that part must stop
 │   ├── StoreBusy        a bounded queue is full; the caller should answer 429 or wait
 │   └── DataRefused      the database refuses these rows for what they hold; the batch is halved to find which
-└── PeerError            a peer cannot be used now; the work is tried again later
-    ├── CaptureMissing   the peer's capture triggers are not installed, or are of another version
-    └── SchemaMismatch   a configured table or column does not exist at the peer
+├── PeerError            a peer cannot be used now; the work is tried again later
+│   ├── CaptureMissing   the peer's capture triggers are not installed, or are of another version
+│   └── SchemaMismatch   a configured table or column does not exist at the peer
+└── WebhookError         what `idsync.webhooks` tells its user
+    ├── DeliveryFailed       a webhook was given up at an endpoint
+    ├── RateLimitExceeded    a webhook is still waiting: its endpoint is to be sent less
+    ├── CircuitBreakerOpen   a webhook is still waiting: its endpoint rests because it fails
+    ├── InvalidSignature     nobody who knows the secret sent this request
+    ├── EndpointNotFound     there is no endpoint of this id
+    ├── StorageError         the storage failed; what was asked for may not have happened
+    └── SerializationError   what was given is no JSON, or no webhook
 """
 
 from collections.abc import Iterable
@@ -79,3 +87,35 @@ class CaptureMissing(PeerError):
 
 class SchemaMismatch(PeerError):
     """A table or column named in the configuration does not exist at the peer."""
+
+
+class WebhookError(IdsyncError):
+    """What the library tells its user; names of seed 003."""
+
+
+class DeliveryFailed(WebhookError):
+    """A webhook was given up at an endpoint: after all its tries, or because the endpoint said that it is gone."""
+
+
+class RateLimitExceeded(WebhookError):
+    """A webhook still waits when time is over, because its endpoint is to be sent less. It is delivered later."""
+
+
+class CircuitBreakerOpen(WebhookError):
+    """A webhook still waits when time is over, because its endpoint rests. It is delivered later."""
+
+
+class InvalidSignature(WebhookError):
+    """A request was not signed by anybody who knows the secret, or not of late."""
+
+
+class EndpointNotFound(WebhookError):
+    """There is no endpoint of this id."""
+
+
+class StorageError(WebhookError):
+    """The storage failed: what was asked for may not have happened, and may be asked for again."""
+
+
+class SerializationError(WebhookError):
+    """What was given cannot be written as JSON, or cannot be read as a webhook."""
