@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -11,6 +12,7 @@ from idsync.app.endpoints.wiring import targets_of
 from idsync.app.limits import ingest_limits
 from idsync.app.peers import Peer
 from idsync.app.stops import Stops
+from idsync.app.replays import Replays, past_of
 from idsync.config import Settings
 from idsync.model.delivery import Delivery, Parked
 from idsync.model.destination import Destination, Lane
@@ -26,6 +28,7 @@ from idsync.pipeline.parts.announce import Fields, announcement
 from idsync.pipeline.parts.routes import Routes, endpoint_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
+from idsync.pipeline.replay import Replayer
 from idsync.pipeline.reread import Releaser, Rereader
 from idsync.pipeline.ticks import News, Ticker
 from idsync.ports import Clock, Sender, Store
@@ -97,6 +100,8 @@ class App:
         self.deliverers: dict[str, EndpointDeliverer | TargetDeliverer] = {}
         """Those that deliver in this process now, by destination."""
         self.ticker: Ticker | None = None
+        self.replayer: Replayer | None = None
+        """Whoever carries replays out, if that is this process."""
         self.arrived = asyncio.Event()
         """Set at each commit of events: whoever follows the inbox waits for it and takes a new one."""
         self.ingest = Ingest(
@@ -106,7 +111,7 @@ class App:
             epoch,
             limits=ingest_limits(settings),
             counters=counters,
-            on_committed=self._spread,
+            on_committed=self.spread,
         )
         self.settler = Settler(
             store,
@@ -128,6 +133,7 @@ class App:
         self.releaser = Releaser(store, self.ingest.submit, clock)
         self.commander = Commander(store, self.owner_of, self.settler, clock, epoch)
         self.stops = Stops(endpoints, log)
+        self.replays = Replays(store, partial(past_of, endpoints), clock, self._ring_replayer)
         endpoints.join(self.ingest.submit, self._reroute)
 
     @property
@@ -227,6 +233,10 @@ class App:
         for deliverer in self.deliverers.values():
             deliverer.ring()
 
+    def _ring_replayer(self) -> None:
+        if self.replayer is not None:
+            self.replayer.ring()
+
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Ingest arrivals from an edge; return their receipts once they are durable.
 
@@ -269,7 +279,7 @@ class App:
         is_here = deliverer is not None and (self.store.has_one_writer or deliverer.owns(row.lane))
         return deliverer if is_here else None
 
-    def _spread(self, plan: Plan, committed: Committed, deliveries: Sequence[Delivery]) -> None:
+    def spread(self, plan: Plan, committed: Committed, deliveries: Sequence[Delivery]) -> None:
         """Tell everybody whom a commit concerns."""
         for delivery in deliveries:
             owner = self._by_lane.get(delivery.lane)

@@ -10,6 +10,7 @@ from typing import Final
 
 from idsync.app.app import App, Part
 from idsync.app.limits import deliver_limits, oscillation_of, retry_of
+from idsync.app.replays import past_of
 from idsync.model.delivery import Place
 from idsync.model.destination import Destination, DestinationKind, Lane
 from idsync.model.values import PeerName
@@ -21,6 +22,7 @@ from idsync.pipeline.operate import Janitor
 from idsync.pipeline.parts.health import is_ailing
 from idsync.pipeline.parts.routes import endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
+from idsync.pipeline.replay import REPLAY, Replayer
 from idsync.pipeline.skip import Skipper
 from idsync.pipeline.ticks import TICK, Ticker
 
@@ -59,7 +61,7 @@ class Duties:
     def __init__(self, app: App) -> None:
         """Know what there is to do; nothing is begun. A disabled destination is not read and costs nothing."""
         self._app = app
-        self.leases: dict[str, list[str]] = {name: [name] for name in (REREAD, RELEASE, RETENTION)}
+        self.leases: dict[str, list[str]] = {name: [name] for name in (REREAD, RELEASE, RETENTION, REPLAY)}
         """Duty → the leases it stands on."""
         if not app.store.has_one_writer:
             self.leases[TICK] = [TICK]
@@ -129,6 +131,8 @@ class Duties:
             self._app.disown(deliverer)
         if isinstance(duty.part, Ticker):
             self._app.ticker = None
+        if isinstance(duty.part, Replayer):
+            self._app.replayer = None
 
     def _plain(self, name: str, tenure: Tenure) -> Part:
         app = self._app
@@ -139,9 +143,27 @@ class Duties:
                 return app.releaser
             case "retention":
                 return Janitor(app.store, app.clock, app.counters)
+            case "replay":
+                return self._replay(tenure)
             case _:
                 app.ticker = Ticker(app.store, tenure, app.ring_deliverers)
                 return app.ticker
+
+    def _replay(self, tenure: Tenure) -> Replayer:
+        app = self._app
+        app.replayer = Replayer(
+            app.store,
+            partial(past_of, app.endpoints),
+            routes=lambda: app.ingest.routes,
+            submit=app.ingest.submit,
+            on_committed=app.spread,
+            tenure=tenure,
+            clock=app.clock,
+            epoch=app.epoch,
+            counters=app.counters,
+            log=app.log,
+        )
+        return app.replayer
 
     async def _capture(self, name: str, tenure: Tenure) -> Duty:
         app, peer = self._app, PeerName(name.removeprefix(CAPTURE))

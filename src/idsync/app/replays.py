@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from idsync.model.replay import ReplayJob, ReplayProgress, ReplayRequest, ReplayState, ReplayStatus
+from idsync.app.endpoints import Endpoints, NotFound
+from idsync.model.replay import ReplayJob, ReplayProgress, ReplayRequest, ReplayState, ReplayStatus, Span
 from idsync.model.values import Instant
 from idsync.pipeline.replay import JOB, PAGE_MAX, PROGRESS, EndpointPast, page_of, pick, read_jobs
 from idsync.policy.replay import SLACK_MS
@@ -16,6 +17,25 @@ RUNNING_MAX: Final = 50
 RATE_MAX: Final = 10_000.0
 COUNT_S: Final = 2.0
 """How long a dry run counts at most, in seconds."""
+
+
+async def past_of(endpoints: Endpoints, name: str) -> Sequence[Span]:
+    """Say what an endpoint was to get in its life, oldest first; empty where there is none of this name."""
+    state = await endpoints.get(name)
+    if isinstance(state, NotFound):
+        return ()
+    # The history goes back no further than events are kept, and may tell of an earlier endpoint of the same name.
+    own = [one for one in await endpoints.filters(name) if one.until is None or one.until > state.made_at]
+    return [
+        Span(
+            since=one.since if number else state.made_at,
+            until=one.until,
+            events=one.events,
+            is_operational=one.is_operational,
+            is_enabled=one.is_enabled,
+        )
+        for number, one in enumerate(own)
+    ]
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,11 +15,11 @@ from idsync import crash
 from idsync.errors import LeaseLost, StoreFenced
 from idsync.model.delivery import Delivery
 from idsync.model.destination import Level
-from idsync.model.event import Arrival, Event
 from idsync.model.plan import Committed, Fenced, LaneRow, Plan, Redo
 from idsync.model.replay import ReplayJob, ReplayProgress, ReplayRequest, ReplayState, Span, Standing
-from idsync.model.values import Instant, PeerName, Subject, instant_text
-from idsync.pipeline.parts.routes import Routes, endpoint_name
+from idsync.pipeline.ingest import Submission
+from idsync.pipeline.parts.announce import Fields, announcement
+from idsync.pipeline.parts.routes import OPERATIONAL, Routes, endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.replay import SLACK_MS, Concern, concern_of, is_wanted, needs_standing
@@ -31,8 +31,6 @@ REPLAY: Final = "replay"
 """The lease of the one process that carries replays out."""
 JOB: Final = "replay:"
 PROGRESS: Final = "replayed:"
-OURSELVES: Final = PeerName("idsync")
-"""The reserved peer that operational events come from."""
 PAGE_MAX: Final = 200
 """Inbox rows looked at for one plan."""
 IDLE_S: Final = 1.0
@@ -81,7 +79,7 @@ def _concern(request: ReplayRequest, past: Sequence[Span], entry: InboxEntry) ->
     row = entry.row
     if not row.body:  # its identity was erased
         return Concern.NONE
-    is_operational = row.peer == OURSELVES
+    is_operational = row.peer == OPERATIONAL
     return concern_of(request, past, row.event_type or "", row.received_at, is_operational=is_operational)
 
 
@@ -115,7 +113,7 @@ class Replayer:
         past_of: EndpointPast,
         *,
         routes: Callable[[], Routes],
-        submit: Callable[[Sequence[Arrival]], Awaitable[object]],
+        submit: Callable[[Submission], Awaitable[object]],
         on_committed: OnCommitted,
         tenure: Tenure,
         clock: Clock,
@@ -129,7 +127,7 @@ class Replayer:
             store: where jobs, events and lanes are.
             past_of: endpoints' dated filters.
             routes: the lanes as they are now.
-            submit: ingests the event that says how a job ended.
+            submit: ingests the event that says how a job ended, with that end.
             on_committed: told of every plan that queued something, with its deliveries; must not block.
             tenure: the lease `replay`.
             clock: time.
@@ -223,12 +221,22 @@ class Replayer:
         self._on_committed(plan, committed, _deliveries_of(plan, committed, wanted))
 
     async def _end(self, job: ReplayJob, progress: ReplayProgress, state: ReplayState) -> float:
-        """Announce that a job has ended, then write it: whoever repeats that announces the same event again."""
+        """End a job, and tell whoever wants to hear of it in the same transaction."""
         now = self._clock.now()
-        await self._submit([finished(job, progress, state, now)])
-        crash.point("replay.announced")
         ended = msgspec.structs.replace(progress, state=state, ended_at=now)
-        await self._commit(self._plan({PROGRESS + job.id: msgspec.json.encode(ended)}))
+        about: Fields = {
+            "replay": job.id,
+            "endpoint": job.request.endpoint,
+            "status": job.request.status,
+            "state": state,
+            "queued": progress.queued,
+            "looked_at": progress.looked_at,
+        }
+        is_heard = self._routes().has_operational
+        arrivals = [announcement("replay.finished", f"replay/{job.id}", about, now)] if is_heard else []
+        settings = {PROGRESS + job.id: msgspec.json.encode(ended)}
+        crash.point("replay.before_end")
+        await self._submit(Submission(arrivals=arrivals, settings=settings, fences=self._tenure.fences))
         self._log.write("info", f"a replay is {state}", {"replay": job.id, "queued": progress.queued})
         return 0.0
 
@@ -312,27 +320,3 @@ async def read_jobs(store: Store) -> list[tuple[ReplayJob, ReplayProgress]]:
 def _progress_of(job: str, found: Mapping[str, bytes]) -> ReplayProgress:
     kept = found.get(PROGRESS + job)
     return msgspec.json.decode(kept, type=ReplayProgress) if kept is not None else ReplayProgress()
-
-
-def finished(job: ReplayJob, progress: ReplayProgress, state: ReplayState, now: Instant) -> Arrival:
-    """Say that a replay has ended, under an id that is the same however often it is said."""
-    event = Event(
-        id=f"replay-finished-{job.id}",
-        type="replay.finished",
-        source=OURSELVES,
-        subject=Subject(f"replay/{job.id}"),
-        timestamp=instant_text(now),
-        data=msgspec.Raw(
-            msgspec.json.encode(
-                {
-                    "id": job.id,
-                    "endpoint": job.request.endpoint,
-                    "status": job.request.status,
-                    "state": state,
-                    "queued": progress.queued,
-                    "looked_at": progress.looked_at,
-                }
-            )
-        ),
-    )
-    return Arrival(peer=OURSELVES, id=event.id, type=event.type, subject=event.subject, received_at=now, event=event)

@@ -12,7 +12,7 @@ from idsync.app import SystemClock
 from idsync.app.replays import Replay, Replays
 from idsync.model.delivery import FIRST_PLACE, Attempt, Delivery, Outcome, Parked, ParkedState
 from idsync.model.destination import Destination, DestinationKind, Level
-from idsync.model.event import Arrival, Event, Verdict
+from idsync.model.event import Event, Verdict
 from idsync.model.plan import Committed, InboxRow, LaneCursor, LaneRow, Plan
 from idsync.model.replay import ReplayRequest, Span
 from idsync.model.values import Instant, PeerName, Subject
@@ -29,6 +29,7 @@ AUDIT = "endpoint:audit"
 DESTINATIONS = [
     Destination(name=AUDIT, kind=DestinationKind.ENDPOINT, lanes=2),
     Destination(name="endpoint:other", kind=DestinationKind.ENDPOINT, lanes=2),
+    Destination(name="endpoint:operator", kind=DestinationKind.ENDPOINT, lanes=2, is_operational=True),
 ]
 ALWAYS = (Span(since=Instant(0)),)
 """An endpoint that was always enabled and takes everything."""
@@ -76,9 +77,9 @@ class Rig:
         """Take what the deliver side is offered."""
         self.offered += deliveries
 
-    async def submit(self, arrivals: Sequence[Arrival]) -> None:
-        """Ingest what the replay announces."""
-        task = asyncio.ensure_future(self.ingest.submit(Submission(arrivals=arrivals)))
+    async def submit(self, submission: Submission) -> None:
+        """Ingest how a replay ended."""
+        task = asyncio.ensure_future(self.ingest.submit(submission))
         await asyncio.sleep(0)
         await self.ingest.tick()
         await task

@@ -33,6 +33,18 @@ from tests.unit.pipeline.replaying import ALWAYS, DISABLED, Rig, open_rig
 MISSED = ReplayRequest(endpoint="audit", status=ReplayStatus.MISSED, rate_per_s=10_000)
 ALL = ReplayRequest(endpoint="audit", status=ReplayStatus.ALL, rate_per_s=10_000)
 
+KILLED_AT = (
+    "replay.before_commit:1",
+    "replay.before_commit:3",
+    "replay.after_commit:1",
+    "replay.after_commit:3",
+    "replay.before_end",
+    "ingest.before_commit",
+    "ingest.after_commit",
+    "store.in_transaction:2",
+    "store.after_commit:2",
+)
+
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
@@ -266,9 +278,9 @@ async def test_end_of_a_replay_is_announced_once(rig: Rig) -> None:
     replay = await rig.begin(MISSED)
     await run(rig)
     (event,) = await rig.announced()
-    assert (event.type, event.id) == ("replay.finished", f"replay-finished-{replay.job.id}")
+    assert (event.type, event.subject) == ("replay.finished", f"replay/{replay.job.id}")
     assert msgspec.json.decode(event.data) == {
-        "id": replay.job.id,
+        "replay": replay.job.id,
         "endpoint": "audit",
         "status": "missed",
         "state": "done",
@@ -343,10 +355,7 @@ async def test_unusable_request_is_refused_with_its_field(rig: Rig, broken: dict
     assert await rig.replays.plan(request) == refused
 
 
-@pytest.mark.parametrize(
-    "point", ["replay.before_commit:1", "replay.before_commit:2", "replay.after_commit:1", "replay.after_commit:3",
-              "replay.announced:1", "store.in_transaction:2", "store.after_commit:2"]
-)  # fmt: skip
+@pytest.mark.parametrize("point", KILLED_AT)
 async def test_killed_replay_goes_on_and_queues_each_event_once(tmp_path: Path, point: str) -> None:
     """Deliveries and position stand or fall together, and the end is announced once."""
     path = tmp_path / "idsync.db"
