@@ -27,6 +27,8 @@ STATES = (
     ("Where a delivery stands", "ports/store.py", "DeliveryState"),
     ("What a Target did with one write", "model/delivery.py", "Effect"),
     ("Why no usable answer came", "ports/send.py", "SendError"),
+    ("Which events a replay is about", "model/replay.py", "ReplayStatus"),
+    ("Where a replay stands", "model/replay.py", "ReplayState"),
 )
 
 

@@ -22,7 +22,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     """Of every endpoint that has none of its own; None: no limit."""
     source: str = "webhooks"
     """The events' `source`, where a dialect sends it."""
-    flags: Mapping[str, object] = {"delivery.timeout_s": TIMEOUT_S}
+    flags: Mapping[str, object] = {}
     """Settings of idsync by their dotted keys."""
 
     def settings(self, storage: WebhookStorage) -> Settings:
@@ -42,6 +42,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
             "delivery.retry.jitter": JITTER,
             "delivery.retry.cap_s": retry.max_delay_ms / MS_PER_S,
             "delivery.retry.attempts_max": retry.max_retries + 1,
+            "delivery.timeout_s": TIMEOUT_S,
             "log.level": "warning",
         }
         return parse_settings("", flags=flags | dict(self.flags))

@@ -18,13 +18,12 @@ from idsync.errors import (
     DeliveryFailed,
     EndpointNotFound,
     RateLimitExceeded,
-    SerializationError,
     StorageError,
     StoreError,
     WebhookError,
 )
-from idsync.model.event import Arrival, Event, Verdict
-from idsync.model.values import Instant, PeerName, Subject, instant_text
+from idsync.model.event import Verdict
+from idsync.model.values import Instant
 from idsync.ports import DeliveryRecord, DeliveryState
 from idsync.ports.store import PassedOn
 from idsync.telemetry import Log
@@ -39,12 +38,9 @@ from idsync.webhooks.values import (
     WebhookEndpoint,
     WebhookMetrics,
 )
-from idsync.wire.envelope import kind_and_op
-from idsync.wire.signing import is_event_id, is_header_text
+from idsync.webhooks.writing import PUBLISHER, arrival_of
 from idsync.worker import Worker
 
-PUBLISHER: Final = PeerName("webhooks")
-"""Who has sent what this library sends: the inbox knows each webhook by it and its id."""
 POLL_S: Final = 0.02
 LOOK_MAX: Final = 1_000
 """Webhooks of one subject and one millisecond that are looked through."""
@@ -221,33 +217,28 @@ class WebhookSystem:
             id_: what it is known by: a second one of this id is not sent. None: a new one.
 
         Raises:
-            SerializationError: the data is no JSON, or type, subject or id cannot be sent.
+            SerializationError: the data is no JSON or too large, or type, subject or id cannot be sent.
             StorageError: it was not stored; send it again, under its id.
         """
         app = self.app
-        id_ = id_ if id_ is not None else f"webhook_{app.clock.new_id()}"
-        now = app.clock.now()
-        subject = subject if subject is not None else _subject_of(event, data) or f"event/{id_}"
-        body = _encoded(event, data, id_, subject)
-        sent = SentWebhook(id=id_, event=event, subject=Subject(subject), sent_at=now)
-        arrival = Arrival(
-            peer=PUBLISHER,
-            id=id_,
-            type=event,
-            subject=sent.subject,
-            received_at=now,
-            event=Event(
-                id=id_,
-                type=event,
-                source=self._blueprint.source,
-                subject=sent.subject,
-                timestamp=instant_text(now),
-                data=msgspec.Raw(body),
-            ),
+        arrival = arrival_of(
+            event,
+            data,
+            id_=id_ if id_ is not None else f"webhook_{app.clock.new_id()}",
+            subject=subject,
+            source=self._blueprint.source,
+            now=app.clock.now(),
+            bytes_max=app.settings.limits.event_bytes_max,
         )
         with _as_webhook_errors():
             (receipt,) = await app.submit([arrival])
-        return msgspec.structs.replace(sent, is_duplicate=receipt.verdict is Verdict.DUPLICATE)
+        return SentWebhook(
+            id=arrival.id,
+            event=arrival.type,
+            subject=arrival.subject,
+            sent_at=arrival.received_at,
+            is_duplicate=receipt.verdict is Verdict.DUPLICATE,
+        )
 
     async def delivered(self, webhook: SentWebhook, within_s: float = 30.0) -> None:
         """Wait until a webhook has reached every endpoint that it was queued for. Nothing depends on waiting.
@@ -389,28 +380,3 @@ def _as_webhook_errors() -> Iterator[None]:
         yield
     except StoreError as error:
         raise StorageError(str(error)) from error
-
-
-def _subject_of(event: str, data: Mapping[str, Any]) -> str | None:
-    """Name the identity that a webhook speaks of, where its type and its data tell."""
-    known = kind_and_op(event)
-    if known is None:
-        return None
-    kind, _ = known
-    identity = data.get(f"{kind}_id", data.get("id"))
-    return f"{kind}/{identity}" if isinstance(identity, str | int) else None
-
-
-def _encoded(event: str, data: Mapping[str, Any], id_: str, subject: str) -> bytes:
-    """Write the data as JSON.
-
-    Raises:
-        SerializationError: it is none, or type, subject or id cannot be sent.
-    """
-    if not (is_event_id(id_) and is_header_text(event)):
-        raise SerializationError("type and id are 1 to 256 visible ASCII characters, the id without a full stop")
-    try:
-        subject.encode()
-        return msgspec.json.encode(data)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise SerializationError(f"webhook {id_} cannot be written as JSON: {error}") from None
