@@ -40,9 +40,6 @@ POINTS: Final = (
     "endpoint.before_commit",
     "endpoint.after_commit",
     "skip.before_commit",
-    "replay.before_commit",
-    "replay.after_commit",
-    "replay.announced",
     "capture.in_transaction",
     "rewind.in_transaction",
 )
