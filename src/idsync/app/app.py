@@ -11,8 +11,8 @@ from idsync.app.endpoints import Endpoints
 from idsync.app.endpoints.wiring import targets_of
 from idsync.app.limits import ingest_limits
 from idsync.app.peers import Peer
-from idsync.app.stops import Stops
 from idsync.app.replays import Replays, past_of
+from idsync.app.stops import Stops
 from idsync.config import Settings
 from idsync.model.delivery import Delivery, Parked
 from idsync.model.destination import Destination, Lane

@@ -22,6 +22,7 @@ from idsync.pipeline.parts.announce import Fields, announcement
 from idsync.pipeline.parts.routes import OPERATIONAL, Routes, endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
+from idsync.policy.endpoint.rate import RatePolicy, empty, take, wait_s
 from idsync.policy.replay import SLACK_MS, Concern, concern_of, is_wanted, needs_standing
 from idsync.ports import Clock, DeliveryRecord, DeliveryState, InboxEntry, Store
 from idsync.ports.store import PassedOn
@@ -157,7 +158,7 @@ class Replayer:
         self._wake.clear()
         jobs = await read_jobs(self._store)
         running = [(job, progress) for job, progress in jobs if progress.ended_at is None]
-        self._paces = {job.id: self._paces.get(job.id) or _Pace(self._clock) for job, _ in running}
+        self._paces = {job.id: self._paces.get(job.id) or self._pace_of(job) for job, _ in running}
         delays_s = [await self._advance(job, progress) for job, progress in running]
         await self._forget([job for job, progress in jobs if progress.ended_at is not None])
         return min(delays_s, default=IDLE_S)
@@ -173,28 +174,30 @@ class Replayer:
         past = await self._past_of(job.request.endpoint)
         if not past or past[0].since > job.asked_at:
             return await self._end(job, progress, ReplayState.STOPPED)
-        quota = self._paces[job.id].quota(job.request.rate_per_s)
         if not past[-1].is_enabled or not self._has_lanes(job):
             return IDLE_S
-        if not quota:
-            return PAUSE_S
+        if (pause_s := self._paces[job.id].pause_s) > 0:
+            return min(pause_s, IDLE_S)
         page = await self._store.passed_on(page_of(job, progress.position), PAGE_MAX)
         if not page:
             # Events that were received in time may still be on their way into the store.
             is_over = self._clock.now() >= job.until + SLACK_MS
             return await self._end(job, progress, ReplayState.DONE) if is_over else PAUSE_S
-        await self._queue(job, progress, page, past, quota)
+        await self._queue(job, progress, page, past)
         return 0.0
+
+    def _pace_of(self, job: ReplayJob) -> "_Pace":
+        return _Pace(job.request.rate_per_s, self._clock)
 
     def _has_lanes(self, job: ReplayJob) -> bool:
         return (endpoint_name(job.request.endpoint), Level.BULK) in self._routes().lanes
 
     async def _queue(
-        self, job: ReplayJob, progress: ReplayProgress, page: Sequence[InboxEntry], past: Sequence[Span], quota: int
+        self, job: ReplayJob, progress: ReplayProgress, page: Sequence[InboxEntry], past: Sequence[Span]
     ) -> None:
         """Queue what is wanted of a page, with the position after it, in one plan."""
         picked = await pick(self._store, job.request, past, page)
-        wanted = picked.wanted[:quota]
+        wanted = picked.wanted[: self._paces[job.id].take(len(picked.wanted))]
         position = page[-1].seq if len(wanted) == len(picked.wanted) else wanted[-1].seq
         routes, destination = self._routes(), endpoint_name(job.request.endpoint)
         subjects = [one.row.event_subject or one.row.subject for one in wanted]
@@ -216,7 +219,6 @@ class Replayer:
         crash.point("replay.before_commit")
         committed = await self._commit(plan)
         crash.point("replay.after_commit")
-        self._paces[job.id].take(len(wanted))
         self._counters.add("idsync_replayed_total", destination, len(wanted))
         self._on_committed(plan, committed, _deliveries_of(plan, committed, wanted))
 
@@ -274,19 +276,29 @@ class Replayer:
 class _Pace:
     """How many events may be queued by now: a bucket that is empty at first and holds one second's worth."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, rate_per_s: float, clock: Clock) -> None:
+        burst = max(1, int(rate_per_s))
+        self._policy = RatePolicy(requests_per_second=rate_per_s, burst=burst)
+        worth = max(1, min(PAGE_MAX, int(rate_per_s * PAUSE_S)))
+        self._some = RatePolicy(requests_per_second=rate_per_s, burst=burst - worth + 1)
+        """By it one is granted where by the other many are: a page is looked up for some events, not for one."""
         self._clock = clock
-        self._tokens = 0.0
-        self._at = clock.monotonic()
+        self._bucket = empty(self._policy, clock.monotonic())
 
-    def quota(self, rate_per_s: float) -> int:
-        now = self._clock.monotonic()
-        self._tokens = min(max(1.0, rate_per_s), self._tokens + rate_per_s * (now - self._at))
-        self._at = now
-        return int(self._tokens)
+    def take(self, wanted: int) -> int:
+        """Take what is there of so many."""
+        now_s = self._clock.monotonic()
+        for number in range(wanted):
+            left = take(self._policy, self._bucket, now_s)
+            if left is None:
+                return number
+            self._bucket = left
+        return wanted
 
-    def take(self, count: int) -> None:
-        self._tokens -= count
+    @property
+    def pause_s(self) -> float:
+        """Seconds until a page is worth while."""
+        return wait_s(self._some, self._bucket, self._clock.monotonic())
 
 
 def _deliveries_of(plan: Plan, committed: Committed, wanted: Sequence[InboxEntry]) -> list[Delivery]:
