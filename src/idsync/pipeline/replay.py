@@ -24,7 +24,7 @@ from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.endpoint.rate import RatePolicy, empty, take, wait_s
 from idsync.policy.replay import SLACK_MS, Concern, concern_of, is_wanted, needs_standing
-from idsync.ports import Clock, DeliveryRecord, DeliveryState, InboxEntry, Store
+from idsync.ports import Clock, InboxEntry, Store
 from idsync.ports.store import PassedOn
 from idsync.telemetry import Counters, Log
 
@@ -70,7 +70,7 @@ async def pick(store: Store, request: ReplayRequest, past: Sequence[Span], page:
     """Choose the events of a page that a replay queues."""
     concerns = {one.seq: _concern(request, past, one) for one in page}
     asked = [seq for seq, concern in concerns.items() if needs_standing(request, concern)]
-    standings = await standings_of(store, endpoint_name(request.endpoint), asked)
+    standings = await store.standings(endpoint_name(request.endpoint), asked) if asked else {}
     known = {one.seq: standings.get(one.seq, Standing.NONE) for one in page}
     wanted = [one for one in page if is_wanted(request, concerns[one.seq], known[one.seq])]
     return Picked(wanted, [seq for seq, standing in standings.items() if standing is Standing.UNDER_WAY])
@@ -82,27 +82,6 @@ def _concern(request: ReplayRequest, past: Sequence[Span], entry: InboxEntry) ->
         return Concern.NONE
     is_operational = row.peer == OPERATIONAL
     return concern_of(request, past, row.event_type or "", row.received_at, is_operational=is_operational)
-
-
-async def standings_of(store: Store, destination: str, events: Sequence[int]) -> dict[int, Standing]:
-    """Look up what became of some events at one destination."""
-    found = await asyncio.gather(*(store.deliveries(event) for event in events))
-    return {
-        event: standing_of([one for one in records if one.destination == destination])
-        for event, records in zip(events, found, strict=True)
-    }
-
-
-def standing_of(records: Sequence[DeliveryRecord]) -> Standing:
-    """Judge all deliveries of one event at one endpoint together: one success is a success."""
-    states = {one.state for one in records}
-    if DeliveryState.DELIVERED in states:
-        return Standing.DELIVERED
-    if states & {DeliveryState.QUEUED, DeliveryState.PARKED}:
-        return Standing.UNDER_WAY
-    if DeliveryState.DEAD in states:
-        return Standing.DEAD
-    return Standing.SKIPPED if states else Standing.NONE
 
 
 class Replayer:
