@@ -19,6 +19,7 @@ from idsync.config import EndpointSettings, Url, parse_settings
 from idsync.model.event import Arrival, Event
 from idsync.model.replay import ReplayRequest, ReplayState, ReplayStatus
 from idsync.model.values import PeerName, Subject, instant_text
+from idsync.pipeline.replay import REPLAY
 from idsync.testing.sink import Sink, open_sink
 from idsync.testing.wait import until
 from idsync.worker import Worker
@@ -138,7 +139,7 @@ async def test_replay_goes_on_at_another_worker(postgres_url: str) -> None:
                 return (await show()).state is ReplayState.DONE
 
             await until(has_begun)
-            workers.sort(key=lambda one: one.app.replayer is None)
+            workers.sort(key=lambda one: REPLAY not in one.ownership.tenures)
             await workers.pop(0).stop(grace_s=1.0)
             assert (await show()).state is ReplayState.RUNNING
             await until(is_done)

@@ -95,6 +95,7 @@ class Replayer:
         routes: Callable[[], Routes],
         submit: Callable[[Submission], Awaitable[object]],
         on_committed: OnCommitted,
+        asked: asyncio.Event,
         tenure: Tenure,
         clock: Clock,
         epoch: int,
@@ -109,6 +110,7 @@ class Replayer:
             routes: the lanes as they are now.
             submit: ingests the event that says how a job ended, with that end.
             on_committed: told of every plan that queued something, with its deliveries; must not block.
+            asked: set where there is a new job, or one was cancelled.
             tenure: the lease `replay`.
             clock: time.
             epoch: this process's.
@@ -126,15 +128,11 @@ class Replayer:
         self._counters = counters
         self._log = log
         self._paces: dict[str, _Pace] = {}
-        self._wake = asyncio.Event()
-
-    def ring(self) -> None:
-        """There is a new job, or one was cancelled."""
-        self._wake.set()
+        self._asked = asked
 
     async def tick(self) -> float:
         """Queue a page of every running job; return the seconds until the next."""
-        self._wake.clear()
+        self._asked.clear()
         jobs = await read_jobs(self._store)
         running = [(job, progress) for job, progress in jobs if progress.ended_at is None]
         self._paces = {job.id: self._paces.get(job.id) or self._pace_of(job) for job, _ in running}
@@ -144,7 +142,7 @@ class Replayer:
 
     async def wait(self, timeout_s: float) -> None:
         """Return when a job was asked for, at the latest after `timeout_s` seconds."""
-        await wait_for(self._wake, timeout_s)
+        await wait_for(self._asked, timeout_s)
 
     async def _advance(self, job: ReplayJob, progress: ReplayProgress) -> float:
         """Queue one page of a job; return the seconds until its next."""
