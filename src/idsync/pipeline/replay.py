@@ -24,8 +24,7 @@ from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.endpoint.rate import RatePolicy, empty, take, wait_s
 from idsync.policy.replay import SLACK_MS, Concern, concern_of, is_wanted, needs_standing
-from idsync.ports import Clock, InboxEntry, Store
-from idsync.ports.store import PassedOn
+from idsync.ports import Clock, InboxEntry, PassedOn, Store
 from idsync.telemetry import Counters, Log
 
 REPLAY: Final = "replay"
