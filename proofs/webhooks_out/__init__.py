@@ -1,0 +1,1 @@
+"""What we promise of webhooks that go out."""
