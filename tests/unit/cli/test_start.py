@@ -199,3 +199,12 @@ def test_ready_is_drawn_with_everything_that_was_made() -> None:
     assert ["API", "key", "export", "IDSYNC_API_KEY=idsync_k"] in lines
     assert ["secret", "of", "endpoint", "audit", "whsec_s"] in lines
     assert ["A", "note."] in lines
+
+
+def test_a_worker_says_that_it_has_no_page() -> None:
+    """Over HTTP it only tells how it is."""
+    out = io.StringIO()
+    ready = ServiceReady(ready=True, url="http://127.0.0.1:8787", worker="w1")
+    Console(file=out, width=200).print(draw_ready(ready, Settings()))
+    assert "health" in out.getvalue()
+    assert "page and API" not in out.getvalue()
