@@ -346,7 +346,7 @@ def open_listener(app: Asgi, settings: ServerSettings) -> Listener:
     try:
         listening = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = (error.strerror or type(error).__name__).partition(" (while")[0]
         raise ConfigError(f"server.listen: cannot listen on {settings.listen}: {reason}; choose another") from error
     listening.setblocking(False)  # noqa: FBT003  # the name says what it is
 

@@ -347,7 +347,7 @@ def test_taken_address_is_a_clear_error() -> None:
     """It names the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"server.listen: cannot listen on {address}: Address already in use"):
+        with pytest.raises(ConfigError, match=f"cannot listen on {address}: Address already in use; choose another"):
             open_listener(_no_app, ServerSettings(listen=address))
 
 
