@@ -47,8 +47,8 @@ def _asyncio_loop(refuse: Refusing) -> asyncio.AbstractEventLoop:
         async def create_connection(self, _make: object, host: str, *_: object, **__: object) -> NoReturn:  # type: ignore[override]  # the only form that is used
             refuse(host)
 
-        async def sock_connect(self, _sock: object, address: tuple[str, int]) -> NoReturn:
-            refuse(address[0])
+        async def sock_connect(self, _sock: object, address: object) -> NoReturn:
+            refuse(cast("tuple[str, int]", address)[0])
 
     return Loop()
 
@@ -58,8 +58,8 @@ def _uvloop_loop(refuse: Refusing) -> asyncio.AbstractEventLoop:
         async def create_connection(self, _make: object, host: str, *_: object, **__: object) -> NoReturn:  # type: ignore[override]  # as above
             refuse(host)
 
-        async def sock_connect(self, _sock: object, address: tuple[str, int]) -> NoReturn:
-            refuse(address[0])
+        async def sock_connect(self, _sock: object, address: object) -> NoReturn:
+            refuse(cast("tuple[str, int]", address)[0])
 
     return cast("asyncio.AbstractEventLoop", Loop())
 
