@@ -103,3 +103,20 @@ async def test_endpoint_follows_another_order_while_the_service_runs(running: Ru
         await app.endpoints.change("audit", {"ordering": "none", "batch": {"linger_ms": 0}})
         await sink.received(2)
         assert isinstance(json.loads(sink.requests[-1].body), list)
+
+
+async def test_breaker_that_one_worker_opened_is_open_for_both(running: Running, postgres_url: str) -> None:
+    """Nothing is sent by either until its time is over; then one of them probes, and everything arrives."""
+    breaker = {"failure_threshold": 3, "timeout_s": 4.0}
+    retry = {"first_s": 0.2, "factor": 1}
+    async with open_sink(*[Answer(status=500)] * 8) as sink, running(postgres_url) as one, running(postgres_url) as two:
+        await one.endpoints.create("audit", definition(sink.url, breaker=breaker, retry=retry))
+        await one.submit([event(number) for number in range(8)])
+        await until(lambda: all(app.endpoints.health("audit").breaker == "open" for app in (one, two)))
+        before = len(sink.requests)
+        await two.submit([event(number) for number in range(8, 12)])
+        await asyncio.sleep(1.5)  # time in which something would be sent
+        assert len(sink.requests) == before
+        sink._answers.clear()
+        await until(lambda: len({request.header("webhook-id") for request in sink.requests}) == 12, within_s=30)
+        await until(lambda: all(app.endpoints.health("audit").breaker == "closed" for app in (one, two)))
