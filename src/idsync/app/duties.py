@@ -189,10 +189,10 @@ class Duties:
 
     async def _deliver(self, name: str, tenure: Tenure) -> Duty:
         app, destination = self._app, self._destinations()[name.removeprefix(DELIVER)]
-        lanes = await self._lanes_of(destination.name, tenure)
+        lanes, is_whole = await self._lanes_of(destination.name, tenure)
         deliverer: EndpointDeliverer | TargetDeliverer
         if destination.kind is DestinationKind.ENDPOINT:
-            deliverer = self._to_endpoint(destination.name.partition(":")[2], lanes, tenure)
+            deliverer = self._to_endpoint(destination.name.partition(":")[2], lanes, tenure, is_whole=is_whole)
         else:
             deliverer = self._to_peer(PeerName(destination.name.partition(":")[2]), lanes, tenure)
         app.own(deliverer, [lane.id for lane, _ in lanes])
@@ -201,10 +201,11 @@ class Duties:
 
     async def _skip(self, name: str, tenure: Tenure) -> Duty:
         app, destination = self._app, name.removeprefix(SKIP)
+        lanes, _ = await self._lanes_of(destination, tenure)
         endpoint = destination.removeprefix(ENDPOINTS)
         skipper = Skipper(
             destination,
-            await self._lanes_of(destination, tenure),
+            lanes,
             removed_at=app.endpoints.ending()[endpoint],
             tenure=tenure,
             store=app.store,
@@ -215,15 +216,17 @@ class Duties:
         )
         return Duty(name, tenure, skipper)
 
-    async def _lanes_of(self, destination: str, tenure: Tenure) -> list[tuple[Lane, Place]]:
-        """The lanes of a destination that are ours, with the place reached in each."""
+    async def _lanes_of(self, destination: str, tenure: Tenure) -> tuple[list[tuple[Lane, Place]], bool]:
+        """The lanes of a destination that are ours, with the place reached in each; and whether these are all."""
         opened = await self._app.store.open([_as_it_is(destination)])
-        is_whole = self._app.store.has_one_writer
-        return [(lane, place) for lane, place in opened if is_whole or lease_of(lane.id) in tenure.fences]
+        is_alone = self._app.store.has_one_writer
+        ours = [(lane, place) for lane, place in opened if is_alone or lease_of(lane.id) in tenure.fences]
+        return ours, len(ours) == len(opened)
 
-    def _to_endpoint(self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure) -> EndpointDeliverer:
+    def _to_endpoint(
+        self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure, *, is_whole: bool
+    ) -> EndpointDeliverer:
         app, endpoint = self._app, self._app.endpoints.wired(name)
-        is_whole = app.store.has_one_writer or len(lanes) == len(self.leases[f"{DELIVER}{endpoint_name(name)}"])
         if endpoint is None:
             raise LookupError(f"endpoint {name} was removed just now")
         return EndpointDeliverer(

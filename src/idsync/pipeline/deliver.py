@@ -27,7 +27,7 @@ from idsync.pipeline.sending.endpoint import HTTP_GONE, Endpoint, is_absent, out
 from idsync.pipeline.sending.gate import Gate
 from idsync.pipeline.sending.keys import Item, Key, KeyPhase
 from idsync.pipeline.sending.queue import Queue
-from idsync.pipeline.sending.reporter import OnDisable, Reporter, nobody
+from idsync.pipeline.sending.reporter import OnDisable, Reporter, health_of, nobody
 from idsync.pipeline.sending.requests import batch_request_of, failed_of, rendered, request_of
 from idsync.pipeline.sending.rows import attempt_of, due_at, failed_row
 from idsync.policy.retry import next_delay_s
@@ -146,6 +146,8 @@ class EndpointDeliverer:
         """Make due what is due, read what is behind; return the seconds until the next time of that."""
         self._queue.wake.clear()
         self._reporter.tick()
+        if self._reporter.is_to_look():
+            self.adopt_health(health_of(await self._store.setting(self._reporter.setting)))
         delay_s = await self._queue.tick(is_paused=self._gate.is_shut)
         return min(delay_s, self._gate.rest_s or inf)
 
@@ -267,7 +269,7 @@ class EndpointDeliverer:
             is_nobodys = is_absent(response)
             self._reporter.fail(batch.subjects if is_nobodys else frozenset({batch.lead}), sent_at, response)
             if len(batch.members) > 1 and response.status != HTTP_GONE:
-                if is_nobodys:
+                if response.status is None:
                     self._gate.rest(sent_at)
                 batches.put_back(batch if is_nobodys else batch.halved())
                 return

@@ -2,9 +2,11 @@
 
 import json
 
+import msgspec
 import pytest
 
 from idsync.model.values import Instant
+from idsync.pipeline.parts.health import EndpointHealth
 from idsync.pipeline.sending.endpoint import DisablePolicy
 from idsync.policy.endpoint.rate import RatePolicy
 from idsync.policy.retry import RetryPolicy
@@ -90,16 +92,30 @@ async def test_nobody_but_who_has_every_lane_probes(door: Door) -> None:
 
 
 async def test_process_that_hears_of_an_open_breaker_stops_and_goes_on_when_it_closed(door: Door) -> None:
-    """One opened it for all; one closes it for all."""
+    """One opened it for all; one closes it for all, and who did not hear of that finds it out."""
+    opened = EndpointHealth(breaker="open", opened_at=door.clock.now())
     async with delivering(door, is_whole=False) as rig:
-        health = await rig.health()
-        rig.deliverer.adopt_health(type(health)(breaker="open", opened_at=door.clock.now()))
+        await door.store.put_setting("health:audit", msgspec.json.encode(opened))
+        rig.deliverer.adopt_health(opened)
         await rig.take(("e1", "order/1"))
         await rig.pass_time(1_000.0)
         assert rig.sender.posts == []
-        rig.deliverer.adopt_health(health)
-        await rig.turn()
+        await door.store.put_setting("health:audit", msgspec.json.encode(EndpointHealth()))
+        await rig.pass_time(2.0)
         assert rig.sent == ["e1"]
+
+
+async def test_only_who_has_every_lane_keeps_how_it_does(door: Door) -> None:
+    """Another would write over what it knows nothing of; but that it opened the breaker, everybody must know."""
+    async with delivering(door, endpoint(retry=PATIENT), is_whole=False) as rig:
+        await rig.take(("e1", "order/1"))
+        await rig.answer(BAD)
+        await rig.pass_time(5.0)
+        assert await door.store.setting("health:audit") is None
+        await rig.take(*((f"f{number}", f"order/f{number}") for number in range(4)))
+        await rig.answer(BAD)
+        assert (await rig.health()).breaker == "open"
+        assert await door.store.setting("endpoints_revision") is not None
 
 
 async def test_one_identity_that_always_fails_opens_nothing(door: Door) -> None:

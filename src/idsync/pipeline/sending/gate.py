@@ -20,8 +20,6 @@ from idsync.ports import Clock, Response
 
 GONE: Final = "gone"
 FAILING: Final = "failing"
-SHARED_S: Final = 5.0
-"""A rest that is asked for and is longer than this is told to other processes."""
 
 
 class Gate:
@@ -37,7 +35,7 @@ class Gate:
         """
         self._endpoint = endpoint
         self._clock = clock
-        self._is_whole = is_whole
+        self.is_whole = is_whole
         self._breaker = breaking.CLOSED
         self._bucket = rating.empty(endpoint.rate, clock.monotonic()) if endpoint.rate is not None else None
         self._failing_since: Instant | None = None
@@ -75,15 +73,19 @@ class Gate:
         self._rest_until(health.throttled_until or now)
         self._note()
 
-    def hear(self, health: EndpointHealth) -> None:
-        """Learn from another process whether the endpoint rests, or may be sent to again."""
-        if self._is_whole:
-            return
+    def hear(self, health: EndpointHealth) -> bool:
+        """Learn from another process whether the endpoint rests; say whether the breaker is another one by that.
+
+        Who has every lane knows best.
+        """
+        if self.is_whole:
+            return False
         if (health.breaker != BreakerPhase.CLOSED) is (self.phase is BreakerPhase.CLOSED):
             self.load(health)
-        elif health.throttled_until is not None:
-            self._rest_until(health.throttled_until)
-            self._note()
+            return True
+        self._rest_until(health.throttled_until or self._clock.now())
+        self._note()
+        return False
 
     def _rest_until(self, at: Instant) -> None:
         left_s = min((at - self._clock.now()) / 1000, self._endpoint.retry.cap_s)
@@ -112,7 +114,7 @@ class Gate:
         if self.is_free:
             return 0.0
         is_single = self._endpoint.needs_one_owner or self.phase is not BreakerPhase.CLOSED
-        if self.stopped is not None or (is_single and not self._is_whole):
+        if self.stopped is not None or (is_single and not self.is_whole):
             return inf
         open_ms = breaking.wait_ms(self._endpoint.breaker, self._breaker, self._clock.now())
         if open_ms is None:
@@ -157,7 +159,7 @@ class Gate:
         self._note()
 
     def fail(self, keys: frozenset[Subject], sent_at: Instant, response: Response) -> None:
-        """Take a failed request, with every key whose event it cannot be blamed on."""
+        """Take a failed request, under the keys that count as failed by it."""
         now = self._clock.now()
         self.is_changed = True
         self._failures += 1
@@ -196,7 +198,7 @@ class Gate:
         failing_s = (now - (self._failing_since or now)) / 1000
         if response.status == HTTP_GONE:
             self.stopped = GONE
-        elif self._is_whole and self._failures >= limits.failures_min and failing_s >= limits.after_s:
+        elif self.is_whole and self._failures >= limits.failures_min and failing_s >= limits.after_s:
             self.stopped = self.stopped or FAILING
 
     def _note(self) -> None:
@@ -211,13 +213,8 @@ class Gate:
             and self._slow == 0
             and self._failing_since is None
             and self.stopped is None
-            and (self._is_whole or not self._endpoint.needs_one_owner)
+            and (self.is_whole or not self._endpoint.needs_one_owner)
         )
-
-    @property
-    def is_resting(self) -> bool:
-        """Whether other processes must know that nothing is to be sent for a while."""
-        return self._throttled_until_s - self._clock.monotonic() > SHARED_S
 
     @property
     def health(self) -> EndpointHealth:

@@ -10,7 +10,7 @@ import msgspec
 
 from idsync.model.delivery import Parked
 from idsync.model.values import Instant, Subject
-from idsync.pipeline.parts.health import EndpointHealth, health_setting, new_revision
+from idsync.pipeline.parts.health import EndpointHealth, health_setting, is_ailing, new_revision
 from idsync.pipeline.parts.settle import Book
 from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.pipeline.sending.gate import Gate
@@ -20,12 +20,19 @@ from idsync.ports import Clock, Response
 
 EVERY_S: Final = 1.0
 """What is no turn of events is written so often at most."""
+LONG_S: Final = 60.0
+LOOK_S: Final = 2.0
 OnDisable = Callable[[str, str], None]
 
 
 def nobody(endpoint: str, reason: str) -> None:
     """Disable nothing: it is known in the store, and nothing more is sent."""
     del endpoint, reason
+
+
+def health_of(body: bytes | None) -> EndpointHealth:
+    """Read what is kept of an endpoint's health; nothing is a good one's."""
+    return msgspec.json.decode(body, type=EndpointHealth) if body is not None else EndpointHealth()
 
 
 class Reporter:
@@ -43,17 +50,15 @@ class Reporter:
         """The breaker as it was told last."""
         self._opened_at: Instant | None = None
         """When the breaker left off being closed."""
-        self._written_at_s = clock.monotonic() - EVERY_S
+        self._written_at_s = self._looked_at_s = clock.monotonic() - LONG_S
         self._stopped_by: int | None = None
         """The flush after which it is durable that the endpoint is to be disabled."""
         self._is_told = False
 
     def load(self, body: bytes | None) -> None:
         """Go on where the last owner was."""
-        health = msgspec.json.decode(body, type=EndpointHealth) if body is not None else EndpointHealth()
-        self._gate.load(health)
-        self._mark = self._gate.phase, self._gate.opened_at
-        self._opened_at = self._gate.opened_at
+        self._gate.load(health_of(body))
+        self._note()
         self._stopped_by = 0 if self._gate.stopped is not None else None
 
     def hear(self, health: EndpointHealth) -> None:
@@ -61,10 +66,9 @@ class Reporter:
         if self._is_told and health.stopped is None:
             self._gate.load(health)
             self._stopped_by, self._is_told = None, False
-        else:
-            self._gate.hear(health)
-        self._mark = self._gate.phase, self._gate.opened_at
-        self._opened_at = self._gate.opened_at
+            self._note()
+        elif self._gate.hear(health):
+            self._note()
 
     def succeed(self, key: Subject) -> None:
         """Take a good answer."""
@@ -89,16 +93,36 @@ class Reporter:
             self._is_told = True
             self._on_disable(self.endpoint.name, self._gate.stopped or "")
 
+    def is_to_look(self) -> bool:
+        """Whether to read anew how the endpoint does: it rests, and another process is to end that; safe to ask often.
+
+        What was told of it may have been missed.
+        """
+        if self._gate.is_whole or self._gate.phase is BreakerPhase.CLOSED:
+            return False
+        is_time = self._clock.monotonic() - self._looked_at_s >= LOOK_S
+        self._looked_at_s = self._clock.monotonic() if is_time else self._looked_at_s
+        return is_time
+
     @property
     def _is_due(self) -> bool:
-        return self._gate.is_changed and self._clock.monotonic() - self._written_at_s >= EVERY_S
+        """Whether to write what is no turn of events: who has not every lane would write over what others know."""
+        return self._gate.is_changed and self._gate.is_whole and self._clock.monotonic() - self._written_at_s >= EVERY_S
+
+    @property
+    def _is_ailing_due(self) -> bool:
+        """Whether to ask for one owner, for there was no success here for long."""
+        return (
+            not self._gate.is_whole
+            and self._clock.monotonic() - self._written_at_s >= LONG_S
+            and is_ailing(self._gate.health, self._clock.now())
+        )
 
     def _follow(self) -> None:
         """Write at once what is a turn of events; other processes look at what concerns them."""
         mark, was = (self._gate.phase, self._gate.opened_at), self._mark[0]
         is_stopped_now = self._gate.stopped is not None and self._stopped_by is None
-        is_rest_due = self._gate.is_resting and self._is_due
-        if mark == self._mark and not is_stopped_now and not is_rest_due:
+        if mark == self._mark and not is_stopped_now and not self._is_ailing_due:
             return
         self._mark, phase = mark, mark[0]
         if was is BreakerPhase.CLOSED and phase is BreakerPhase.OPEN:
@@ -109,6 +133,11 @@ class Reporter:
         self._write(new_revision(self._clock))
         if is_stopped_now:
             self._stopped_by = self._book.next_flush()
+
+    def _note(self) -> None:
+        """What the gate has now was told by somebody else."""
+        self._mark = self._gate.phase, self._gate.opened_at
+        self._opened_at = self._gate.opened_at
 
     def _switch(self, kind: str) -> None:
         if not self.endpoint.is_operational:
