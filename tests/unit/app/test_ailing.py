@@ -54,6 +54,7 @@ async def test_endpoint_that_is_gone_is_disabled_and_told_of_once_whatever_dies(
                 return state.disabled_reason is DisabledReason.GONE
 
             await until(is_disabled, within_s=30)
+            await until(lambda: not any(one.is_enabled for one in app.destinations if one.name == "endpoint:audit"))
             (entry,) = [one for one in await app.store.recent(0, 20) if one.row.id == "evt_1"]
             records = await app.store.deliveries(entry.seq)
             assert [(one.state, one.reason) for one in records] == [(DeliveryState.DEAD, "gone")]
