@@ -92,7 +92,8 @@ async def test_two_workers_keep_to_the_rate_of_an_endpoint(running: Running, pos
     for begin, since in enumerate(seen):
         for end in range(begin, len(seen)):
             if seen[end] - since >= 1.0:
-                assert end - begin + 1 <= 4 + 20 * (seen[end] - since) + 2
+                late_s = 0.1  # what a busy machine may be late in seeing the first one
+                assert end - begin + 1 <= 4 + 20 * (seen[end] - since + late_s) + 1
 
 
 async def test_endpoint_follows_another_order_while_the_service_runs(running: Running, store_url: str) -> None:
