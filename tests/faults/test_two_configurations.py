@@ -36,6 +36,7 @@ ENDPOINT = """
 url = "{url}"
 secret = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 events = ["{name}.*"]
+breaker = {{ failure_threshold = 100 }}
 """
 SUBJECTS = 8
 MANY = 16

@@ -80,9 +80,14 @@ class Duties:
             lanes = [lane for lane, _ in await self._app.store.open([_as_it_is(one) for one in names])]
         self._know(lanes)
 
-    def is_shared(self, duty: str) -> bool:
-        """Whether every worker can do it, however it is configured: endpoints are kept in the store."""
-        return duty.startswith((f"{DELIVER}{ENDPOINTS}", SKIP))
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What this process can do: whatever is configured, and deliver to every endpoint that the store has."""
+        return frozenset({self.ability(duty) for duty in self.leases} | {ENDPOINTS})
+
+    def ability(self, duty: str) -> str:
+        """What a worker must be able to do for a duty."""
+        return ENDPOINTS if duty.startswith((f"{DELIVER}{ENDPOINTS}", SKIP)) else duty
 
     def _know(self, lanes: Sequence[Lane]) -> None:
         its: dict[str, list[Lane]] = {}

@@ -275,7 +275,6 @@ class EndpointDeliverer:
             key = self._keys[subject]
             self._settle_key(key, items, failed, sent_at, response)
             if key.phase is not KeyPhase.ACTIVE:
-                key.taken = 0
                 held.add(subject)
         rest = batch.without(frozenset(held))
         for subject in batch.subjects - (rest.all_subjects if rest is not None else frozenset()):

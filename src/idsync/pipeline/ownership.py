@@ -36,8 +36,13 @@ class Charges(Protocol):
         """Duties that are one worker's alone: nothing of them is begun before all their leases are had."""
         ...
 
-    def is_shared(self, duty: str) -> bool:
-        """Whether every worker can do it, however it is configured."""
+    @property
+    def abilities(self) -> Collection[str]:
+        """What this process can do for its version and configuration; these never change."""
+        ...
+
+    def ability(self, duty: str) -> str:
+        """What a worker must be able to do for this duty."""
         ...
 
     async def look(self) -> None:
@@ -70,12 +75,10 @@ class Ownership:
         self._ttl_s = ttl_s
         self._wake = asyncio.Event()
         self.worker = clock.new_id()
-        self._own = sorted(duty for duty in charges.leases if not charges.is_shared(duty))
-        """What this process can do for how it is configured."""
-        self._print = blake2b("\n".join(self._own).encode(), digest_size=8).hexdigest()
+        self._print = blake2b("\n".join(sorted(charges.abilities)).encode(), digest_size=8).hexdigest()
         self._alive = f"{ALIVE}{self._print}:{self.worker}"
         self._able: dict[str, frozenset[str]] = {}
-        """Print of a configuration → the duties of its workers."""
+        """Print of a configuration → what its workers can do."""
         self.tenures: dict[str, Tenure] = {}
         """Duty → what of it is ours; a changed set of leases, or one taken anew, is another tenure."""
         self._ending: list[Tenure] = []
@@ -89,8 +92,8 @@ class Ownership:
     async def start(self) -> None:
         """Take what is ours to take."""
         if not self._store.has_one_writer:
-            self._able[self._print] = frozenset(self._own)
-            await self._store.put_setting(ABLE + self._print, msgspec.json.encode(self._own))
+            self._able[self._print] = frozenset(self._charges.abilities)
+            await self._store.put_setting(ABLE + self._print, msgspec.json.encode(sorted(self._charges.abilities)))
         await self.tick()
 
     async def tick(self) -> float:
@@ -113,16 +116,16 @@ class Ownership:
     async def _choose(self) -> set[str]:
         """Say which leases are to be ours, of all workers that are configured to do what they stand for."""
         alive = {**await self._store.holders(ALIVE), self._alive: self.worker}
-        able = {worker: await self._duties_of(name.split(":")[1]) for name, worker in alive.items()}
+        able = {worker: await self._abilities_of(name.split(":")[1]) for name, worker in alive.items()}
         wanted: set[str] = set()
         for duty, names in self._charges.leases.items():
-            is_shared = self._charges.is_shared(duty)
-            workers = [worker for worker, duties in able.items() if is_shared or duty in duties]
+            asked = {duty, self._charges.ability(duty)}  # workers of earlier versions say each duty by its name
+            workers = [worker for worker, abilities in able.items() if asked & abilities]
             is_whole = duty in self._charges.whole
             wanted |= {name for name in names if chosen(duty if is_whole else name, workers) == self.worker}
         return wanted
 
-    async def _duties_of(self, print_: str) -> frozenset[str]:
+    async def _abilities_of(self, print_: str) -> frozenset[str]:
         """Say what workers of a configuration can do."""
         if print_ not in self._able:
             found = await self._store.setting(ABLE + print_)

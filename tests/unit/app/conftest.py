@@ -9,12 +9,16 @@ from typing import cast
 import pytest
 
 from idsync.app import App, open_app
+from idsync.app.endpoints import Created, EndpointState
 from idsync.config import EndpointSettings, parse_endpoint, parse_settings
 from idsync.connectors.webhook import fan_out_arrival
 from idsync.model.event import Arrival
 from idsync.model.values import Instant, PeerName
 from idsync.telemetry import Log
+from idsync.testing.sink import Received
+from idsync.wire.dialects import DIALECTS
 from idsync.wire.envelope import Incoming, parse_batch
+from idsync.wire.signing import Secret, Verified, verify
 from idsync.worker import Worker
 
 BASE = """
@@ -75,3 +79,27 @@ def event(number: int, type_: str = "order.paid") -> Arrival:
     arrival = fan_out_arrival(one, PeerName("@api"), lambda: f"evt_{number}", Instant(1))
     assert isinstance(arrival, Arrival)
     return arrival
+
+
+def is_signed(request: Received, secret_text: str) -> bool:
+    """Whether a receiver with this secret takes the request."""
+    dialect = DIALECTS["standard"]
+    secret = dialect.parse_secret(secret_text)
+    assert isinstance(secret, Secret)
+    headers = {name.lower(): value for name, value in request.headers}
+    now = Instant(int(headers["webhook-timestamp"]) * 1000)
+    return isinstance(verify(dialect, (secret,), headers=headers, body=request.body, now=now), Verified)
+
+
+async def state_of(app: App, name: str) -> EndpointState:
+    """An endpoint that is there."""
+    found = await app.endpoints.get(name)
+    assert isinstance(found, EndpointState), found
+    return found
+
+
+async def make(app: App, name: str | None, settings: EndpointSettings) -> Created:
+    """Make an endpoint that can be made."""
+    made = await app.endpoints.create(name, settings)
+    assert isinstance(made, Created), made
+    return made

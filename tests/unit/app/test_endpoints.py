@@ -8,52 +8,24 @@ import pytest
 from idsync.app import App
 from idsync.app.endpoints import (
     Changed,
-    Created,
     DisabledReason,
     EndpointState,
+    FilterSpan,
     Invalid,
     NotFound,
     Origin,
-    ReadOnly,
     Removed,
     Rotated,
     Taken,
 )
-from idsync.config import EndpointSettings
 from idsync.model.values import Instant, PeerName
+from idsync.pipeline.parts.health import REVISION, EndpointHealth
 from idsync.ports import DeliveryState, InboxEntry
-from idsync.testing.sink import Answer, Received, open_sink
+from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
-from idsync.wire.dialects import DIALECTS
-from idsync.wire.signing import Secret, Verified, verify
-from tests.unit.app.conftest import Running, definition, event
+from tests.unit.app.conftest import Running, definition, event, is_signed, make, state_of
 
 NOWHERE = "http://127.0.0.1:9/hook"
-FILE = '\n[endpoints.audit]\nurl = "{url}"\nevents = ["order.*"]\n'
-
-
-def is_signed(request: Received, secret_text: str) -> bool:
-    """Whether a receiver with this secret takes the request."""
-    dialect = DIALECTS["standard"]
-    secret = dialect.parse_secret(secret_text)
-    assert isinstance(secret, Secret)
-    headers = {name.lower(): value for name, value in request.headers}
-    now = Instant(int(headers["webhook-timestamp"]) * 1000)
-    return isinstance(verify(dialect, (secret,), headers=headers, body=request.body, now=now), Verified)
-
-
-async def state_of(app: App, name: str) -> EndpointState:
-    """An endpoint that is there."""
-    found = await app.endpoints.get(name)
-    assert isinstance(found, EndpointState), found
-    return found
-
-
-async def make(app: App, name: str | None, settings: EndpointSettings) -> Created:
-    """Make an endpoint that can be made."""
-    made = await app.endpoints.create(name, settings)
-    assert isinstance(made, Created), made
-    return made
 
 
 async def newest(app: App) -> InboxEntry:
@@ -196,72 +168,6 @@ async def test_removed_endpoint_gets_nothing_more_and_what_was_queued_is_skipped
         assert len(sink.requests) == 3
 
 
-async def test_endpoint_of_the_file_is_read_only_but_for_what_the_service_did(running: Running, store_url: str) -> None:
-    """An automatic disable reaches it too; `enable` lifts it."""
-    async with running(store_url, FILE.format(url=NOWHERE)) as app:
-        endpoints = app.endpoints
-        assert list(app.generated_secrets) == ["audit"]
-        state = await state_of(app, "audit")
-        assert (state.origin, state.is_read_only) == (Origin.FILE, True)
-        assert await endpoints.create("audit", definition(NOWHERE)) == Taken("audit")
-        assert await endpoints.replace("audit", definition(NOWHERE)) == ReadOnly("audit")
-        assert await endpoints.change("audit", {"enabled": False}) == ReadOnly("audit")
-        assert await endpoints.disable("audit") == ReadOnly("audit")
-        assert await endpoints.remove("audit") == ReadOnly("audit")
-        gone = await endpoints.disable("audit", DisabledReason.GONE)
-        assert isinstance(gone, EndpointState)
-        assert gone.disabled_reason is DisabledReason.GONE
-        enabled = await endpoints.enable("audit")
-        assert isinstance(enabled, EndpointState)
-        assert enabled.is_enabled
-
-
-async def test_file_is_followed_at_each_start(running: Running, store_url: str) -> None:
-    """What is new is made, what has changed is changed, what is gone is disabled, and may then be removed."""
-    async with running(store_url, FILE.format(url=NOWHERE)) as app:
-        await app.endpoints.disable("audit", DisabledReason.FAILING)
-        assert len(app.generated_secrets) == 1
-    async with running(store_url, FILE.format(url=NOWHERE)) as app:
-        state = await state_of(app, "audit")
-        assert (state.rev, state.disabled_reason) == (2, DisabledReason.FAILING)
-        assert app.generated_secrets == {}
-    async with running(store_url, FILE.format(url="http://127.0.0.1:9/other")) as app:
-        state = await state_of(app, "audit")
-        assert (state.rev, state.is_enabled, state.settings.url.reveal()) == (3, True, "http://127.0.0.1:9/other")
-    async with running(store_url) as app:
-        state = await state_of(app, "audit")
-        assert (state.disabled_reason, state.is_read_only) == (DisabledReason.REMOVED, False)
-        assert await app.endpoints.enable("audit") == ReadOnly("audit")
-        assert await app.endpoints.remove("audit") == Removed("audit")
-
-
-async def test_file_takes_over_an_endpoint_of_the_api(running: Running, store_url: str) -> None:
-    """With its secret: the receiver need not be told."""
-    async with open_sink() as sink:
-        async with running(store_url) as app:
-            made = await make(app, "audit", definition(NOWHERE))
-        async with running(store_url, FILE.format(url=sink.url)) as app:
-            state = await state_of(app, "audit")
-            assert (state.origin, state.made_at) == (Origin.FILE, made.state.made_at)
-            await app.submit([event(1)])
-            (request,) = await sink.received(1)
-            assert made.secret_text is not None
-            assert is_signed(request, made.secret_text)
-
-
-async def test_secret_of_an_earlier_version_is_taken_over(running: Running, store_url: str) -> None:
-    """It was kept by itself; nothing is shown again, and nothing is left of it where it was."""
-    text = "whsec_" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
-    async with running(store_url) as app:
-        await app.store.put_setting("endpoint_secret:audit", text.encode())
-    async with open_sink() as sink, running(store_url, FILE.format(url=sink.url)) as app:
-        assert app.generated_secrets == {}
-        assert await app.store.setting("endpoint_secret:audit") is None
-        await app.submit([event(1)])
-        (request,) = await sink.received(1)
-        assert is_signed(request, text)
-
-
 async def test_both_secrets_sign_until_the_overlap_is_over(running: Running, store_url: str) -> None:
     """Then the old one signs no more, and nobody had to do anything."""
     async with open_sink() as sink, running(store_url) as app:
@@ -358,3 +264,62 @@ async def test_what_is_announced_twice_counts_once(running: Running, store_url: 
             await app.announce("breaker.opened", "endpoint/audit", {"endpoint": "audit", "opened_at": opened_at})
         told = [msgspec.json.decode(one.body)["data"]["opened_at"] for one in await sink.received(2)]
         assert told == [7, 8]
+
+
+async def test_however_much_is_queued_for_a_removed_endpoint_all_of_it_is_skipped(
+    running: Running, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several pages of several lanes, at its own level, queued while it was disabled for a moment of the line."""
+    monkeypatch.setattr("idsync.pipeline.skip.GRACE_MS", 500)
+    monkeypatch.setattr("idsync.pipeline.skip.PAGE", 100)
+    async with open_sink(*[Answer(raw=b"")] * 10) as sink, running(store_url) as app:
+        await make(app, "audit", definition(sink.url, priority="bulk", concurrency=4))
+        for start in range(0, 1_200, 400):
+            await app.submit([event(number) for number in range(start, start + 400)])
+        await sink.received(4)
+        await app.endpoints.remove("audit")
+
+        async def is_empty() -> bool:
+            stats = await app.store.stats()
+            return not stats.queued and not stats.parked
+
+        await until(is_empty)
+        entries = await app.store.recent(0, 2_000)
+        for entry in entries[::100]:
+            (record,) = await app.store.deliveries(entry.seq)
+            assert (record.state, record.reason) == (DeliveryState.SKIPPED, "disabled")
+        assert len(entries) == 1_200
+        assert len(sink.requests) == 4
+        await until(lambda: not app.endpoints.ending())
+
+
+async def test_history_that_no_event_needs_is_forgotten(running: Running, store_url: str) -> None:
+    """Names that come and go leave nothing behind for ever; that of a living endpoint stays."""
+    async with running(store_url) as app:
+        old = FilterSpan(since=Instant(1), until=Instant(2), events=("*",))
+        await app.store.put_setting("filters:long-gone", msgspec.json.encode([old]))
+        await make(app, "audit", definition(NOWHERE))
+        await app.endpoints.finish("audit")
+        assert len(await app.endpoints.filters("audit")) == 1
+        await app.endpoints.remove("audit")
+        await app.endpoints.finish("audit")
+        assert await app.endpoints.filters("long-gone") == ()
+        assert len(await app.endpoints.filters("audit")) == 1
+
+
+async def test_health_that_another_process_wrote_is_seen_at_the_next_look(running: Running, store_url: str) -> None:
+    """Damaged, it begins anew; and it begins anew wherever the endpoint does."""
+    async with running(store_url) as app:
+        await make(app, "audit", definition(NOWHERE))
+        body = msgspec.json.encode(EndpointHealth(failures=3, failing_since=Instant(1)))
+        for stored, failures in ((body, 3), (b"nonsense", 0), (body, 3)):
+            await app.store.put_setting("health:audit", stored)
+            await app.store.put_setting(REVISION, stored)
+            await until(lambda failures=failures: app.endpoints.health("audit").failures == failures, within_s=2)
+            await app.store.put_setting(REVISION, b"moved")
+        assert (await state_of(app, "audit")).health.failures == 3
+        await app.endpoints.disable("audit", DisabledReason.FAILING)
+        enabled = await app.endpoints.enable("audit")
+        assert isinstance(enabled, EndpointState)
+        assert enabled.health == EndpointHealth()
+        assert await app.store.setting("health:audit") is None

@@ -7,7 +7,7 @@ import pytest
 
 from idsync.app.endpoints import DisabledReason, FilterSpan, Origin, edits
 from idsync.app.endpoints.documents import Document, KeptSecret, read_document, write_document
-from idsync.app.endpoints.history import SPANS_MAX, extend, read_history, write_history
+from idsync.app.endpoints.history import SPANS_MAX, extend, is_over, read_history, write_history
 from idsync.errors import StoreError
 from idsync.model.values import Instant
 from tests.unit.app.conftest import definition
@@ -62,6 +62,16 @@ def test_history_is_bounded_and_forgets_what_ended_before_every_event() -> None:
     document = edits.redefined(document, definition(URL), Instant(5_000))
     spans = extend(spans, document, Instant(5_000), oldest=Instant(1_040))
     assert [one.since for one in spans] == [*range(1_039, SPANS_MAX + 50), 5_000]
+
+
+def test_history_of_an_endpoint_that_is_gone_is_over_when_its_events_are() -> None:
+    """And never while there is an endpoint."""
+    document = made()
+    spans = extend([], document, Instant(1_000), oldest=ALWAYS)
+    assert not is_over(spans, Instant(10**12))
+    spans = extend(spans, edits.removed(document, Instant(2_000)), Instant(2_000), oldest=ALWAYS)
+    assert not is_over(spans, Instant(2_000))
+    assert is_over(spans, Instant(2_001))
 
 
 def test_kept_history_that_cannot_be_read_is_named() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -43,6 +44,8 @@ class Door:
     ingest: Ingest
     queued: list[Delivery] = field(default_factory=list)
     count: int = 0
+    epoch: int = 0
+    destination: Destination = DESTINATIONS[0]
 
     async def take(self, *arrivals: Arrival) -> list[Receipt]:
         """Ingest some arrivals as one submission."""
@@ -113,6 +116,13 @@ class Door:
 @pytest.fixture
 async def door() -> AsyncIterator[Door]:
     """A door that nobody went through yet."""
+    async with open_door() as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_door() -> AsyncIterator[Door]:
+    """Open a door, for whoever needs more than one in a test."""
     store = await open_store(":memory:")
     epoch = await store.start()
     lanes = await store.open(DESTINATIONS)
@@ -131,5 +141,5 @@ async def door() -> AsyncIterator[Door]:
         counters=Counters(),
         on_committed=note,
     )
-    yield Door(store, clock, ingest, queued)
+    yield Door(store, clock, ingest, queued, epoch=epoch)
     await store.close()

@@ -12,7 +12,7 @@ from typing import Final
 from idsync import crash
 from idsync.app.endpoints.documents import DOCUMENT, Document, read_document, write_document
 from idsync.app.endpoints.edits import Change
-from idsync.app.endpoints.history import HISTORY, extend, read_history, write_history
+from idsync.app.endpoints.history import HISTORY, extend, is_over, read_history, write_history
 from idsync.app.endpoints.states import FilterSpan
 from idsync.app.endpoints.vault import Vault
 from idsync.errors import LeaseLost, StoreBusy
@@ -126,9 +126,15 @@ class Book:
         await submit(Submission(arrivals=arrivals, settings=settings, fences=fences))
         crash.point("endpoint.after_commit")
 
-    async def forget(self, names: Sequence[str], fences: Fences, submit: Submit) -> None:
-        """Forget endpoints of which nothing is queued any more; only their histories stay."""
-        gone: dict[str, bytes | None] = dict.fromkeys(DOCUMENT + name for name in names)
+    async def forget(self, name: str, fences: Fences, submit: Submit) -> None:
+        """Forget an endpoint of which nothing is queued any more; its history stays as long as events do."""
+        oldest = Instant(self._clock.now() - self._kept_ms)
+        ended = [
+            one
+            for one, body in (await self._store.settings(HISTORY)).items()
+            if is_over(read_history(one, body), oldest)
+        ]
+        gone: dict[str, bytes | None] = dict.fromkeys([DOCUMENT + name, *ended])
         await submit(Submission(settings=new_revision(self._clock) | gone, fences=fences))
 
     def is_current(self, stored: bytes) -> bool:

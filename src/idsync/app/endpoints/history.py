@@ -54,6 +54,11 @@ def extend(spans: Sequence[FilterSpan], document: Document, at: Instant, *, olde
     return [*kept, *([begun] if begun is not None else [])][-SPANS_MAX:]
 
 
+def is_over(spans: Sequence[FilterSpan], oldest: Instant) -> bool:
+    """Whether the endpoint is gone, and no event that is kept can ask what it was to get."""
+    return all(one.until is not None and one.until < oldest for one in spans)
+
+
 def _span(document: Document, at: Instant) -> FilterSpan:
     return FilterSpan(
         since=at,

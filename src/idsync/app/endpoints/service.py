@@ -9,8 +9,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-import msgspec
-
 from idsync.app.endpoints import edits
 from idsync.app.endpoints.book import Book, Submit
 from idsync.app.endpoints.documents import Document
@@ -39,7 +37,7 @@ from idsync.model.destination import Destination
 from idsync.model.event import Receipt
 from idsync.model.values import Instant
 from idsync.pipeline.ingest import Submission
-from idsync.pipeline.parts.health import REVISION, EndpointHealth, health_setting
+from idsync.pipeline.parts.health import REVISION, EndpointHealth, health_setting, read_health
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.ports import Clock, Store
@@ -269,7 +267,7 @@ class Endpoints:
         async with self._book.turn() as fences:
             found = await self._book.find(name)
             if found is not None and found.removed_at is not None:
-                await self._book.forget([name], fences, self._submit)
+                await self._book.forget(name, fences, self._submit)
         if name in self._settings.endpoints:
             await self.line_up(self._submit)
         await self.look()
@@ -314,9 +312,7 @@ class Endpoints:
         before, healthy = self._known, self._health
         kept = await self._store.settings(health_setting(""))
         self._health = {
-            name: msgspec.json.decode(kept[health_setting(name)], type=EndpointHealth)
-            for name in stored
-            if health_setting(name) in kept
+            name: read_health(kept[health_setting(name)]) for name in stored if health_setting(name) in kept
         }
         self._known = {
             name: before[name] if name in before and before[name][0] == body else (body, self._book.read(name, body))

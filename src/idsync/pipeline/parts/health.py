@@ -40,6 +40,14 @@ def is_ailing(health: EndpointHealth, now: Instant) -> bool:
     return health.breaker != "closed" or is_long
 
 
+def read_health(body: bytes) -> EndpointHealth:
+    """Read the document; what cannot be read begins anew, for it is seen again soon enough."""
+    try:
+        return msgspec.json.decode(body, type=EndpointHealth)
+    except msgspec.MsgspecError:
+        return EndpointHealth()
+
+
 def health_setting(endpoint: str) -> str:
     """Name the document of an endpoint's health."""
     return f"health:{endpoint}"

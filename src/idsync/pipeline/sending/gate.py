@@ -71,17 +71,25 @@ class Gate:
         opened_at = health.opened_at or now
         self._breaker = breaking.CLOSED if is_closed else Breaker(phase=BreakerPhase.OPEN, opened_at=opened_at)
         self._failing_since, self._failures = health.failing_since, health.failures
-        left_s = ((health.throttled_until or now) - now) / 1000
-        if left_s > 0:
-            self._throttled_until_s = self._clock.monotonic() + min(left_s, self._endpoint.retry.cap_s)
-            self._slow = 1
         self.stopped = health.stopped
+        self._rest_until(health.throttled_until or now)
         self._note()
 
     def hear(self, health: EndpointHealth) -> None:
         """Learn from another process whether the endpoint rests, or may be sent to again."""
-        if not self._is_whole and (health.breaker != BreakerPhase.CLOSED) is (self.phase is BreakerPhase.CLOSED):
+        if self._is_whole:
+            return
+        if (health.breaker != BreakerPhase.CLOSED) is (self.phase is BreakerPhase.CLOSED):
             self.load(health)
+        elif health.throttled_until is not None:
+            self._rest_until(health.throttled_until)
+            self._note()
+
+    def _rest_until(self, at: Instant) -> None:
+        left_s = min((at - self._clock.now()) / 1000, self._endpoint.retry.cap_s)
+        if left_s > 0:
+            self._throttled_until_s = max(self._throttled_until_s, self._clock.monotonic() + left_s)
+            self._slow = 1
 
     @property
     def phase(self) -> BreakerPhase:

@@ -74,6 +74,7 @@ class Key:
 
     def hold(self, row: Parked) -> list[Delivery]:
         """The first item failed and waits as `row`; return the deliveries that have to be parked behind it."""
+        self.taken = 0
         rest = self._spill()
         self.items[0] = row
         self.phase = KeyPhase.WAITING

@@ -39,7 +39,8 @@ class Reporter:
         self._clock = clock
         self._on_disable = on_disable
         self.setting = health_setting(endpoint.name)
-        self._phase = gate.phase
+        self._mark = gate.phase, gate.opened_at
+        """The breaker as it was told last."""
         self._opened_at: Instant | None = None
         """When the breaker left off being closed."""
         self._written_at_s = clock.monotonic() - EVERY_S
@@ -51,7 +52,8 @@ class Reporter:
         """Go on where the last owner was."""
         health = msgspec.json.decode(body, type=EndpointHealth) if body is not None else EndpointHealth()
         self._gate.load(health)
-        self._phase, self._opened_at = self._gate.phase, self._gate.opened_at
+        self._mark = self._gate.phase, self._gate.opened_at
+        self._opened_at = self._gate.opened_at
         self._stopped_by = 0 if self._gate.stopped is not None else None
 
     def hear(self, health: EndpointHealth) -> None:
@@ -61,7 +63,8 @@ class Reporter:
             self._stopped_by, self._is_told = None, False
         else:
             self._gate.hear(health)
-        self._phase, self._opened_at = self._gate.phase, self._gate.opened_at
+        self._mark = self._gate.phase, self._gate.opened_at
+        self._opened_at = self._gate.opened_at
 
     def succeed(self, key: Subject) -> None:
         """Take a good answer."""
@@ -80,19 +83,24 @@ class Reporter:
 
     def tick(self) -> None:
         """Write what has changed, once in a while; tell who is to be disabled, once that is durable."""
-        if self._gate.is_changed and self._clock.monotonic() - self._written_at_s >= EVERY_S:
+        if self._is_due:
             self._write({})
         if self._stopped_by is not None and not self._is_told and self._stopped_by <= self._book.flushed:
             self._is_told = True
             self._on_disable(self.endpoint.name, self._gate.stopped or "")
 
+    @property
+    def _is_due(self) -> bool:
+        return self._gate.is_changed and self._clock.monotonic() - self._written_at_s >= EVERY_S
+
     def _follow(self) -> None:
         """Write at once what is a turn of events; other processes look at what concerns them."""
-        phase, was = self._gate.phase, self._phase
+        mark, was = (self._gate.phase, self._gate.opened_at), self._mark[0]
         is_stopped_now = self._gate.stopped is not None and self._stopped_by is None
-        if phase is was and not is_stopped_now and not (self._gate.is_changed and self._gate.is_resting):
+        is_rest_due = self._gate.is_resting and self._is_due
+        if mark == self._mark and not is_stopped_now and not is_rest_due:
             return
-        self._phase = phase
+        self._mark, phase = mark, mark[0]
         if was is BreakerPhase.CLOSED and phase is BreakerPhase.OPEN:
             self._opened_at = self._gate.opened_at
             self._switch("breaker.opened")

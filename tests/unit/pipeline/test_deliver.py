@@ -1,0 +1,105 @@
+"""When a delivery is sent: at its time, at its endpoint's rate, by its level, in its order."""
+
+from idsync.model.values import Instant
+from idsync.policy.endpoint.rate import RatePolicy
+from tests.unit.pipeline.conftest import Door
+from tests.unit.pipeline.posting import BAD, delivering, endpoint
+
+
+async def test_delivery_waits_until_its_time_and_what_follows_waits_behind_it(door: Door) -> None:
+    """It is parked without an attempt; others are not held up."""
+    async with delivering(door) as rig:
+        at = Instant(door.clock.now() + 60_000)
+        await rig.take(("e1", "order/1"), not_before=at)
+        await rig.take(("e2", "order/1"), ("e3", "order/2"))
+        assert rig.sent == ["e3"]
+        rows = {one.event_id: (one.reason, one.retry_at, one.attempts) for one in await rig.parked()}
+        assert rows == {"e1": ("not_before", at, 0), "e2": ("behind", None, 0)}
+    async with delivering(door) as rig:
+        await rig.pass_time(60.0)
+        assert rig.sent == ["e3", "e1"]
+        await rig.answer()
+        assert rig.sent == ["e3", "e1", "e2"]
+
+
+async def test_time_of_a_delivery_is_kept_while_it_is_behind_another(door: Door) -> None:
+    """It was parked for that, and comes back before its own time."""
+    async with delivering(door) as rig:
+        at = Instant(door.clock.now() + 60_000)
+        await rig.take(("e1", "order/1"))
+        await rig.take(("e2", "order/1"), not_before=at)
+        await rig.answer(BAD)
+        await rig.pass_time(2.0)
+        await rig.answer()
+        await rig.pass_time(10.0)
+        assert rig.sent == ["e1", "e1"]
+        await rig.pass_time(60.0)
+        assert rig.sent == ["e1", "e1", "e2"]
+
+
+async def test_limited_endpoint_gets_no_more_than_its_rate(door: Door) -> None:
+    """From an empty bucket on, so that a take-over grants nothing twice."""
+    async with delivering(door, endpoint(rate=RatePolicy(requests_per_second=10.0, burst=2))) as rig:
+        await rig.take(*((f"e{number}", f"order/{number}") for number in range(50)))
+        counts = []
+        for _ in range(10):
+            await rig.pass_time(0.1)
+            counts.append(len(rig.sender.posts))
+            await rig.answer()
+        assert counts == list(range(1, 11))
+        await rig.pass_time(60.0)
+        assert len(rig.sender.posts) == 12
+
+
+async def test_without_order_one_that_fails_holds_up_nobody(door: Door) -> None:
+    """Each delivery is by itself, also after a restart."""
+    async with delivering(door, endpoint(is_ordered=False)) as rig:
+        await rig.take(("e1", "order/1"), ("e2", "order/1"), ("e3", "order/1"))
+        assert len(rig.open) == 3
+        await rig.answer(BAD, count=1)
+        await rig.answer()
+        assert [one.event_id for one in await rig.parked()] == ["e1"]
+    async with delivering(door, endpoint(is_ordered=False)) as rig:
+        await rig.pass_time(2.0)
+        assert rig.sent == ["e1"]
+        await rig.answer()
+        assert await rig.parked() == []
+
+
+async def test_what_is_live_goes_first_and_one_in_eight_is_bulk(door: Door) -> None:
+    """Whatever is queued first."""
+    async with delivering(door, endpoint(concurrency=1)) as rig:
+        old = [f"old{number}" for number in range(4)]
+        await rig.take(*((one, f"order/{one}") for one in old))
+        for _ in old:
+            await rig.answer()
+        await rig.take(("first", "order/first"))
+        await rig.take_bulk(*old)
+        await rig.take(*((f"new{number}", f"order/new{number}") for number in range(20)))
+        begin = len(rig.sent)
+        while rig.open:
+            await rig.answer()
+        levels = ["old" if one.startswith("old") else "new" for one in rig.sent[begin:]]
+        assert levels.count("old") == 4
+        assert [number for number, one in enumerate(levels) if one == "old"][:2] == [7, 15]
+
+
+async def test_identity_is_serial_across_levels(door: Door) -> None:
+    """What is sent again waits for what is under way of it."""
+    async with delivering(door) as rig:
+        await rig.take(("e1", "order/1"))
+        await rig.take_bulk("e1")
+        assert len(rig.open) == 1
+        await rig.answer()
+        assert [one.ids for one in rig.open] == [["e1"]]
+
+
+async def test_deliverer_says_when_it_must_be_begun_anew(door: Door) -> None:
+    """Its keys do not fit another order; anything else it follows at once."""
+    async with delivering(door) as rig:
+        rig.deliverer.adopt(endpoint(concurrency=1, url="https://elsewhere.example/"))
+        await rig.take(("e1", "order/1"), ("e2", "order/2"))
+        assert [one.request.url for one in rig.open] == ["https://elsewhere.example/"]
+        assert not rig.deliverer.is_outdated
+        rig.deliverer.adopt(endpoint(is_ordered=False))
+        assert rig.deliverer.is_outdated

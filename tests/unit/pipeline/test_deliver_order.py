@@ -1,0 +1,107 @@
+"""Delivering to an endpoint: everything arrives, once it is taken, in the order of its identity."""
+
+import json
+from collections import defaultdict
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from idsync.pipeline.parts.feed import DeliverLimits
+from idsync.pipeline.sending.endpoint import BatchPolicy
+from idsync.policy.endpoint.breaker import BreakerPolicy
+from idsync.ports import Response, SendError
+from tests.unit.pipeline.conftest import open_door
+from tests.unit.pipeline.posting import BAD, BUSY, NEVER_OPENS, PATIENT, Post, delivering, endpoint
+
+
+class Endpoint:
+    """A receiver of events: takes them, or not, as chance has it, and remembers whose it took in which order."""
+
+    def __init__(self, chance: st.DataObject, poison: frozenset[str]) -> None:
+        self._chance = chance
+        self._poison = poison
+        self.taken: dict[str, list[str]] = defaultdict(list)
+
+    def judge(self, post: Post, *, is_calm: bool) -> Response:
+        """Answer a request; calm, it refuses nothing but poison."""
+        bodies = json.loads(post.request.body)
+        events = bodies if isinstance(bodies, list) else [bodies]
+        how = "good" if is_calm else self._chance.draw(st.sampled_from(["good", "good", "some", "bad", "busy", "away"]))
+        if how in {"bad", "busy", "away"}:
+            return {"bad": BAD, "busy": BUSY, "away": Response(error=SendError.CONNECT)}[how]
+        if any(one["id"] in self._poison for one in events):
+            return Response(status=422)
+        failed = [one["id"] for one in events[1::2]] if how == "some" and len(events) > 1 else []
+        for one in events:
+            if one["id"] not in failed:
+                self.taken[one["subject"]].append(one["id"])
+        return Response(status=200, body=json.dumps({"failed": failed}).encode())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    chance=st.data(),
+    batch=st.sampled_from([None, BatchPolicy(events_max=4, linger_ms=0), BatchPolicy(events_max=16, linger_ms=50)]),
+    concurrency=st.sampled_from([1, 3]),
+    window_max=st.sampled_from([2, 100]),
+    breaker=st.sampled_from([BreakerPolicy(failure_threshold=3, timeout_s=5.0), NEVER_OPENS]),
+)
+async def test_everything_is_delivered_in_order_whatever_is_answered(
+    chance: st.DataObject,
+    batch: BatchPolicy | None,
+    concurrency: int,
+    window_max: int,
+    breaker: BreakerPolicy,
+) -> None:
+    """Failures, halved batches, a breaker, identities that spill and are read again: nothing is lost or overtaken."""
+    to = endpoint(batch=batch, concurrency=concurrency, retry=PATIENT, breaker=breaker)
+    receiver = Endpoint(chance, frozenset())
+    orders: dict[str, list[str]] = defaultdict(list)
+    async with open_door() as door, delivering(door, to, limits=DeliverLimits(window_max=window_max)) as rig:
+        for number in range(chance.draw(st.integers(1, 25))):
+            subject = f"order/{chance.draw(st.integers(1, 4))}"
+            orders[subject].append(f"e{number}")
+            await rig.take((f"e{number}", subject))
+            for post in rig.open[: chance.draw(st.integers(0, 2))]:
+                post.answer(receiver.judge(post, is_calm=False))
+            if chance.draw(st.booleans()):
+                await rig.pass_time(chance.draw(st.sampled_from([0.05, 2.0, 10.0])))
+        for _ in range(120):
+            for post in rig.open:
+                post.answer(receiver.judge(post, is_calm=True))
+            await rig.pass_time(61.0)
+            if {one: len(set(found)) for one, found in receiver.taken.items()} == {
+                one: len(found) for one, found in orders.items()
+            }:
+                break
+        assert not await rig.parked()
+    for subject, order in orders.items():
+        first = list(dict.fromkeys(receiver.taken[subject]))
+        if batch is None:
+            assert receiver.taken[subject] == order
+        assert sorted(first) == sorted(order)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(poison=st.frozensets(st.integers(0, 19), max_size=4), seed=st.integers(0, 3))
+async def test_only_what_fails_alone_is_parked_of_a_batch(poison: frozenset[int], seed: int) -> None:
+    """Every other event of it is delivered at once, and each identity keeps its order."""
+    refused = frozenset(f"e{number}" for number in poison)
+    to = endpoint(batch=BatchPolicy(events_max=20, linger_ms=0), retry=PATIENT, breaker=NEVER_OPENS)
+    subjects = {f"e{number}": f"order/{(number * (seed + 1)) % 7}" for number in range(20)}
+    async with open_door() as door, delivering(door, to) as rig:
+        await rig.take(*subjects.items())
+        receiver = Endpoint(st.data(), refused)  # type: ignore[arg-type]  # calm, it draws nothing
+        for _ in range(60):
+            for post in rig.open[:1]:
+                post.answer(receiver.judge(post, is_calm=True))
+            await rig.turn()
+        rows = {one.event_id: one for one in await rig.parked()}
+        tried = {id_ for id_, row in rows.items() if row.attempts}
+        assert tried <= refused
+        for subject in set(subjects.values()):
+            order = [id_ for id_, of in subjects.items() if of == subject]
+            clean = [id_ for id_ in order if id_ not in refused]
+            before = next((number for number, id_ in enumerate(order) if id_ in refused), len(order))
+            assert receiver.taken[subject] == order[:before]
+            assert set(clean) - set(order[:before]) <= rows.keys()
