@@ -53,7 +53,7 @@ lock: $(VENV)  ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1 t
 	$(LOCK) pyproject.toml --group test --constraint requirements/run.txt --output-file requirements/test.txt
 
 clean:  ## Remove everything that the other targets set up
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist $(dir $(NODE))
+	rm -rf .venv playground .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist $(dir $(NODE))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.locked: requirements/test.txt

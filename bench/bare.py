@@ -8,9 +8,10 @@ import argparse
 import asyncio
 import base64
 import hmac
+import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import uvloop
 
 from bench.load import CONCURRENCY, SECRET, Events
 from idsync.app.clock import SystemClock
-from idsync.ports import Request
+from idsync.ports import Request, Response
 from idsync.senders.fast import FastSender
 from idsync.wire.address import parse_networks
 from idsync.wire.dialects import DIALECTS
@@ -35,34 +36,88 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Post = Callable[[str, bytes], Awaitable[None]]
 """Sign and post one event: its id, its body."""
+Repeat = Callable[[Events, float], Awaitable[int]]
+"""Keep `CONCURRENCY` posts under way until a moment of the monotonic clock; give how many were answered."""
+
+
+class Poster:
+    """Posts through our Sender, signed by our code, to one address after the other; on callbacks, as the line does."""
+
+    def __init__(self, sender: FastSender, clock: SystemClock, urls: Sequence[str]) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._urls = itertools.cycle(urls)
+        self._dialect = DIALECTS["standard"]
+        secret = self._dialect.parse_secret(SECRET)
+        if not isinstance(secret, Secret):
+            raise SystemExit(secret.problem)
+        self._secrets = (secret,)
+
+    def begin(self, event_id: str, body: bytes, on_done: Callable[[Response], None]) -> None:
+        """Sign and post one event."""
+        url = next(self._urls)
+        signed = sign(
+            self._dialect,
+            self._secrets,
+            event_id=event_id,
+            event_type=EVENT_TYPE,
+            sent_at=self._clock.now(),
+            body=body,
+            url=url,
+        )
+        headers = (("Content-Type", "application/json"), *signed)
+        self._sender.post(Request(url=url, headers=headers, body=body, timeout_s=TIMEOUT_S), on_done)
+
+    async def post(self, event_id: str, body: bytes) -> None:
+        """Post one event and wait for its answer."""
+        answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.begin(event_id, body, answered.set_result)
+        _check(await answered)
+
+    async def repeat(self, events: Events, deadline: float) -> int:
+        """Post as `Repeat` says."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        count, under_way = 0, CONCURRENCY
+
+        def go_on(response: Response) -> None:
+            nonlocal count, under_way
+            _check(response)
+            count += 1
+            if time.monotonic() < deadline:
+                begin()
+                return
+            under_way -= 1
+            if not under_way:
+                ended.set_result(None)
+
+        def begin() -> None:
+            event_id, body = events.take()
+            self.begin(event_id.decode(), body, go_on)
+
+        for _ in range(CONCURRENCY):
+            begin()
+        await ended
+        return count
+
+
+def _check(response: Response) -> None:
+    if response.status != 200:
+        raise SystemExit(f"the sink answered {response}")
 
 
 @asynccontextmanager
-async def open_sender(url: str) -> AsyncIterator[Post]:
-    """Post through our Sender, signed by our code."""
+async def open_poster(urls: Sequence[str]) -> AsyncIterator[Poster]:
+    """Open our Sender."""
     clock = SystemClock()
     sender = FastSender(clock, parse_networks(("127.0.0.0/8",)))
-    dialect = DIALECTS["standard"]
-    secret = dialect.parse_secret(SECRET)
-    if not isinstance(secret, Secret):
-        raise SystemExit(secret.problem)
-
-    async def post(event_id: str, body: bytes) -> None:
-        signed = sign(
-            dialect, (secret,), event_id=event_id, event_type=EVENT_TYPE, sent_at=clock.now(), body=body, url=url
-        )
-        headers = (("Content-Type", "application/json"), *signed)
-        response = await sender.send(Request(url=url, headers=headers, body=body, timeout_s=TIMEOUT_S))
-        if response.status != 200:
-            raise SystemExit(f"the sink answered {response}")
-
-    yield post
+    yield Poster(sender, clock, urls)
     await sender.close()
 
 
 @asynccontextmanager
-async def open_session(url: str) -> AsyncIterator[Post]:
+async def open_session(urls: Sequence[str]) -> AsyncIterator[Repeat]:
     """Post as any program with aiohttp does, signed with three lines."""
+    next_url = itertools.cycle(urls)
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
@@ -77,20 +132,30 @@ async def open_session(url: str) -> AsyncIterator[Post]:
                 "webhook-timestamp": timestamp,
                 "webhook-signature": "v1," + base64.b64encode(digest).decode(),
             }
-            async with session.post(url, data=body, headers=headers) as response:
+            async with session.post(next(next_url), data=body, headers=headers) as response:
                 response.raise_for_status()
                 await response.read()
 
-        yield post
+        async def repeat_one(events: Events, deadline: float) -> int:
+            count = 0
+            while time.monotonic() < deadline:
+                event_id, body = events.take()
+                await post(event_id.decode(), body)
+                count += 1
+            return count
+
+        async def repeat(events: Events, deadline: float) -> int:
+            return sum(await asyncio.gather(*(repeat_one(events, deadline) for _ in range(CONCURRENCY))))
+
+        yield repeat
 
 
 class Client:
     """A raw ASGI application that keeps `CONCURRENCY` requests under way for the seconds that a request's body says."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, repeat: Repeat) -> None:
+        self._repeat = repeat
         self._events = Events()
-        self._count = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request: answer how many were posted, and what that took."""
@@ -98,17 +163,10 @@ class Client:
             await _answer(send, 200, b"{}")
             return
         for_s = float(await _read(receive))
-        self._count = 0
         began, used = time.monotonic(), time.process_time()
-        await asyncio.gather(*(self._post_until(began + for_s) for _ in range(CONCURRENCY)))
-        done = {"events": self._count, "elapsed_s": time.monotonic() - began, "cpu_s": time.process_time() - used}
+        count = await self._repeat(self._events, began + for_s)
+        done = {"events": count, "elapsed_s": time.monotonic() - began, "cpu_s": time.process_time() - used}
         await _answer(send, 200, json.dumps(done).encode())
-
-    async def _post_until(self, deadline: float) -> None:
-        while time.monotonic() < deadline:
-            event_id, body = self._events.take()
-            await self._post(event_id.decode(), body)
-            self._count += 1
 
 
 class Server:
@@ -152,21 +210,21 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def serve(what: str, port: int, sink: str) -> None:
+async def serve(what: str, port: int, sinks: Sequence[str]) -> None:
     """Serve one ceiling until SIGTERM."""
     match what:
         case "server":
             await _serve(Server(None), port)
         case "session":
-            async with open_session(sink) as post:
-                await _serve(Client(post), port)
+            async with open_session(sinks) as repeat:
+                await _serve(Client(repeat), port)
         case "sender":
-            async with open_sender(sink) as post:
-                await _serve(Client(post), port)
+            async with open_poster(sinks) as poster:
+                await _serve(Client(poster.repeat), port)
         case _:
-            async with open_sender(sink) as post:
-                server = Server(post)
-                senders = [asyncio.create_task(server.run_sender(post)) for _ in range(CONCURRENCY)]
+            async with open_poster(sinks) as poster:
+                server = Server(poster.post)
+                senders = [asyncio.create_task(server.run_sender(poster.post)) for _ in range(CONCURRENCY)]
                 await _serve(server, port)
                 for one in senders:
                     one.cancel()
@@ -183,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("server", "line", "sender", "session"))
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--sink", default="", help="where all but `server` post to")
+    parser.add_argument("--sink", nargs="*", default=(), help="where all but `server` post to, one after the other")
     chosen = parser.parse_args()
     uvloop.run(serve(chosen.what, chosen.port, chosen.sink))
 

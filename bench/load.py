@@ -24,6 +24,8 @@ SECRET: Final = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 CONCURRENCY: Final = 64
 """Requests under way to the sink, for everything that posts."""
 SUBJECTS: Final = 10_000
+SPREAD: Final = 200
+"""Endpoints where events are spread over many: one for each of as many types."""
 SCATTER: Final = 0x9E3779B97F4A7C15
 """Odd, so that no two of 2**64 numbers meet when they are multiplied by it."""
 TICK_S: Final = 0.001
@@ -66,6 +68,18 @@ class Events:
     def one(self) -> bytes:
         """Make a request body of one event."""
         return self.take()[1]
+
+    def ten(self) -> bytes:
+        """Make a request body of 10 events."""
+        return b"[%b]" % b",".join([self.take()[1] for _ in range(10)])
+
+    def ten_spread(self) -> bytes:
+        """Make a request body of 10 events, each of the next one of `SPREAD` types."""
+        numbers = [next(self._numbers) for _ in range(10)]
+        events = [
+            (EVENT % (one, one % SUBJECTS)).replace(b"user.updated", b"spread.%d" % (one % SPREAD)) for one in numbers
+        ]
+        return b"[%b]" % b",".join(events)
 
     def hundred(self) -> bytes:
         """Make a request body of 100 events."""

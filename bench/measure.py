@@ -19,6 +19,7 @@ from bench.rounds import SHORT, Bench, Plan, Tell, measure_ingest, measure_line,
 from bench.sink import open_sink
 from bench.stores import STORES
 from bench.variants import Variants
+from bench.webhooks import measure_webhooks
 
 
 async def _measure_line(bench: Bench) -> list[Row]:
@@ -32,6 +33,7 @@ Part = Callable[[Bench], Awaitable[Sequence[Row | Point]]]
 PARTS: Final[Mapping[str, Part]] = {
     "ingest": measure_ingest,
     "line": _measure_line,
+    "webhooks": measure_webhooks,
     "peers": measure_peers,
     "capture": measure_capture,
     "processes": measure_processes,

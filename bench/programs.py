@@ -117,8 +117,15 @@ class Program:
 
     def peak_mib(self) -> float:
         """The most memory it held so far (resident set)."""
+        return self._memory_mib("VmHWM:")
+
+    def memory_mib(self) -> float:
+        """The memory it holds now (resident set)."""
+        return self._memory_mib("VmRSS:")
+
+    def _memory_mib(self, field: str) -> float:
         status = Path(f"/proc/{self._child.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        return int(status.partition(field)[2].split()[0]) / 1024
 
 
 class Server(NamedTuple):

@@ -45,6 +45,8 @@ class Plan(NamedTuple):
     shared_rounds: int = 7
     """Of several processes on one store."""
     growth_rounds: int = 9
+    queued: int = 100_000
+    """Events that wait while the memory is measured."""
     sizes: Sequence[int] = SIZES
     """Stored events at which the cost of one more is measured."""
 
@@ -64,6 +66,7 @@ FULL: Final = Plan(
     edits_s=10.0,
     shared_rounds=20,
     growth_rounds=20,
+    queued=1_000_000,
     sizes=(*SIZES, SIZE_FULL),
 )
 
@@ -113,7 +116,7 @@ class Latency(NamedTuple):
 Trial = Callable[[Plan], Awaitable[Sample]]
 
 
-async def _interleave(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, list[Sample]]:
+async def interleave(plan: Plan, trials: Mapping[str, Trial]) -> dict[str, list[Sample]]:
     """Run every trial once in every round, each round in another order."""
     samples: dict[str, list[Sample]] = {name: [] for name in trials}
     for _ in range(1 + plan.rounds):
@@ -134,7 +137,7 @@ async def measure_ingest(bench: Bench) -> list[Row]:
 
     with bench.variants.line("ingest") as line, bench.variants.bare("server") as bare:
         trials = {"one": one(line), "bare one": one(bare), "hundred": hundred(line), "bare hundred": hundred(bare)}
-        found = await _interleave(bench.plan, trials)
+        found = await interleave(bench.plan, trials)
     server = "same server, no store"
     return [
         _compare_rates("ingest, 1 event a request, 64 connections", found["one"], server, found["bare one"]),
@@ -157,10 +160,10 @@ async def measure_line(bench: Bench, sink: Sink) -> list[Row]:
     """What is delivered a second, and how long it takes at half of that."""
 
     def through(server: Server) -> Trial:
-        return lambda plan: pass_through(server, sink, plan.closed_s, bench.events)
+        return lambda plan: pass_through(server, sink, plan.closed_s, bench.events.one)
 
     def alone(client: Server) -> Trial:
-        return lambda plan: _run_client(client, sink, plan)
+        return lambda plan: run_client(client, sink, plan)
 
     variants = bench.variants
     with (
@@ -179,10 +182,10 @@ async def measure_line(bench: Bench, sink: Sink) -> list[Row]:
             "session": alone(session),
             "sender": alone(sender),
         }
-        found = await _interleave(bench.plan, trials)
+        found = await interleave(bench.plan, trials)
         rate = statistics.median(sample.rate for sample in found["line"]) / 2
         bench.tell(f"latency at {rate:,.0f} events/s")
-        latency = await _measure_latency(bench, sink, rate, line, bare)
+        latency = await measure_latency(bench, sink, rate, line, bare)
         peaks = [line.program.peak_mib()], [bare.program.peak_mib()]
     memory = compare("peak memory of all that", "MiB", peaks[0], NO_STORE, peaks[1])
     return [*_rows_of_line(found, bench.store), *latency, memory]
@@ -203,15 +206,18 @@ def _rows_of_line(found: Mapping[str, list[Sample]], store: Measured) -> list[Ro
     ]
 
 
-async def pass_through(server: Server, sink: Sink, for_s: float, events: Events) -> Sample:
+async def pass_through(
+    server: Server, sink: Sink, for_s: float, make_body: Callable[[], bytes], *, size: int = 1, connections: int = 256
+) -> Sample:
     """Publish for a while, and count until the last event arrived: what is only accepted does not count."""
     sink.clear()
-    async with connect(server.port, 256) as load:
+    async with connect(server.port, connections) as load:
         used = server.program.cpu_s()
-        run = await load.closed_loop(events.one, for_s=for_s)
-        await sink.wait_for(run.requests, DRAIN_S)
+        run = await load.closed_loop(make_body, for_s=for_s)
+        count = run.requests * size
+        await sink.wait_for(count, DRAIN_S)
         used = server.program.cpu_s() - used
-    return Sample(run.requests / (sink.last_at - run.began_at), used / run.requests * 1e6)
+    return Sample(count / (sink.last_at - run.began_at), used / count * 1e6)
 
 
 async def _drain_backlog(server: Server, sink: Sink, plan: Plan, events: Events) -> Sample:
@@ -227,7 +233,8 @@ async def _drain_backlog(server: Server, sink: Sink, plan: Plan, events: Events)
     return Sample(left / (sink.last_at - run.ended_at), used / left * 1e6)
 
 
-async def _run_client(client: Server, sink: Sink, plan: Plan) -> Sample:
+async def run_client(client: Server, sink: Sink, plan: Plan) -> Sample:
+    """Let a bare client post for a while."""
     sink.clear()
     done = await asyncio.to_thread(_ask_client, client.port, plan.closed_s)
     return Sample(done.events / done.elapsed_s, done.cpu_s / done.events * 1e6)
@@ -252,7 +259,7 @@ def _ask_client(port: int, for_s: float) -> ClientRun:
         connection.close()
 
 
-async def _measure_latency(bench: Bench, sink: Sink, rate: float, line: Server, bare: Server) -> list[Row]:
+async def measure_latency(bench: Bench, sink: Sink, rate: float, line: Server, bare: Server) -> list[Row]:
     """From when an event was due to be published until it arrived."""
     found: dict[Server, list[Latency]] = {line: [], bare: []}
     for _ in range(bench.plan.open_rounds):

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from idsync.testing.postgres import PostgresServer, open_postgres
 
-PLACES: Final = ("ingest", "line", "peers")
+PLACES: Final = ("ingest", "line", "peers", "webhooks", "spread", "backlog")
 COUNTS: Final = (1, 2, 4)
 """How many processes share one PostgreSQL."""
 
@@ -33,6 +33,8 @@ class Measured(NamedTuple):
     least_of_ordinary: float | None = None
     """Likewise beside the ordinary stack's; None: no bound, for that one writes to a file."""
     has_latency_bound: bool = False
+    has_webhook_bounds: bool = False
+    """Whether the bounds of `bench.webhooks` are for it."""
     is_server: bool = False
     """Whether it is one: then also its relay, several processes on it, and its growth are measured."""
 
@@ -57,6 +59,8 @@ async def _make_databases(server: PostgresServer) -> Urls:
 
 
 STORES: Final[Mapping[str, Measured]] = {
-    "sqlite": Measured(open_files, least_of_client=0.5, least_of_ordinary=1.2, has_latency_bound=True),
+    "sqlite": Measured(
+        open_files, least_of_client=0.5, least_of_ordinary=1.2, has_latency_bound=True, has_webhook_bounds=True
+    ),
     "postgres": Measured(open_databases, least_of_client=0.45, is_server=True),
 }

@@ -30,6 +30,12 @@ url = "{url}"
 secret = "{secret}"
 concurrency = {concurrency}
 """
+SPREAD: Final = """
+[endpoints.sink-{number}]
+url = "{url}"
+secret = "{secret}"
+events = ["spread.{number}"]
+"""
 PEER: Final = """
 [peers.{name}]
 connector = "sql"
@@ -71,6 +77,14 @@ class Variants:
         """`idsync up` on the store of that name, posting to the sink if there is one."""
         more = "" if sink is None else SINK.format(url=sink, secret=SECRET, concurrency=CONCURRENCY)
         config, port = self._configure(name, more)
+        with self._serve(name, (*IDSYNC, "up", "--config", config), port) as server:
+            yield server
+
+    @contextmanager
+    def spread(self, name: str, sinks: Sequence[str]) -> Iterator[Server]:
+        """`idsync up` with one endpoint for each sink, each of a type of its own."""
+        endpoints = [SPREAD.format(number=number, url=url, secret=SECRET) for number, url in enumerate(sinks)]
+        config, port = self._configure(name, '[delivery]\nallow_cidrs = ["127.0.0.0/8"]\n' + "".join(endpoints))
         with self._serve(name, (*IDSYNC, "up", "--config", config), port) as server:
             yield server
 
@@ -118,11 +132,11 @@ class Variants:
             yield pair
 
     @contextmanager
-    def bare(self, what: str, sink: str = "") -> Iterator[Server]:
+    def bare(self, what: str, *sinks: str) -> Iterator[Server]:
         """One of the bare ceilings of `bench.bare`."""
         port = find_port()
-        arguments = ("-m", "bench.bare", what, "--port", str(port), "--sink", sink)
-        with self._serve(f"bare-{what}", arguments, port) as server:
+        arguments = ("-m", "bench.bare", what, "--port", str(port), "--sink", *sinks)
+        with self._serve(f"bare-{what}-{len(sinks)}", arguments, port) as server:
             yield server
 
     @contextmanager

@@ -19,6 +19,7 @@ from idsync.config import EndpointSettings, Url, parse_settings
 from idsync.model.event import Arrival, Event
 from idsync.model.replay import ReplayRequest, ReplayState, ReplayStatus
 from idsync.model.values import PeerName, Subject, instant_text
+from idsync.pipeline.replay import REPLAY
 from idsync.testing.sink import Sink, open_sink
 from idsync.testing.wait import until
 from idsync.worker import Worker
@@ -31,12 +32,18 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found or f"sqlite:///{tmp_path}/idsync.db"
 
 
-@asynccontextmanager
-async def running_line(store_url: str) -> AsyncIterator[App]:
-    """Every loop of a line without peers."""
+async def begin_worker(store_url: str) -> Worker:
+    """Start every loop of a line without peers."""
     settings = parse_settings("", flags={"store.url": store_url, "delivery.allow_cidrs": ["127.0.0.0/8"]})
     worker = Worker(await open_app(settings))
     await worker.start()
+    return worker
+
+
+@asynccontextmanager
+async def running_line(store_url: str) -> AsyncIterator[App]:
+    """A worker, stopped at the end."""
+    worker = await begin_worker(store_url)
     try:
         yield worker.app
     finally:
@@ -103,3 +110,42 @@ async def test_endpoint_gets_what_it_missed_while_it_was_disabled(store_url: str
         await until(is_done)
         await until(lambda: operator.requests and b'"replay.finished"' in operator.requests[-1].body)
         assert len(audit.requests) == 5
+
+
+async def test_replay_goes_on_at_another_worker(postgres_url: str) -> None:
+    """The one that carries it out ends in the middle: the other goes on, and each event is sent once."""
+    people = [f"p{number}" for number in range(150)]
+    workers = [await begin_worker(postgres_url), await begin_worker(postgres_url)]
+    try:
+        async with open_sink() as audit:
+            line = workers[0].app
+            await line.endpoints.create("audit", EndpointSettings(url=Url(audit.url), enabled=False))
+            await sign_up(line, *people)
+            assert isinstance(await line.endpoints.enable("audit"), EndpointState)
+            replay = await line.replays.start(
+                ReplayRequest(endpoint="audit", status=ReplayStatus.MISSED, rate_per_s=50)
+            )
+            assert isinstance(replay, Replay)
+
+            async def show() -> Replay:
+                found = await workers[-1].app.replays.get(replay.job.id)
+                assert isinstance(found, Replay)
+                return found
+
+            async def has_begun() -> bool:
+                return (await show()).progress.queued > 0
+
+            async def is_done() -> bool:
+                return (await show()).state is ReplayState.DONE
+
+            await until(has_begun)
+            workers.sort(key=lambda one: REPLAY not in one.ownership.tenures)
+            await workers.pop(0).stop(grace_s=1.0)
+            assert (await show()).state is ReplayState.RUNNING
+            await until(is_done)
+            await audit.received(len(people))
+            assert sorted(received(audit)) == sorted(people)
+            assert (await show()).progress.queued == len(people)
+    finally:
+        for worker in workers:
+            await worker.stop(grace_s=1.0)

@@ -3,19 +3,26 @@
 Uvicorn bounds the requests under way and the time between two requests. It does not bound the size of a head, the time
 that one takes to arrive, nor a client that never reads its answer; `Gate` stands before its protocol and does. What is
 no HTTP at all is answered here too, so that every refusal is problem+json.
+
+A request at one of the hot doors whose body came at once is served by `Plain` in place of uvicorn's cycle, which costs
+three times as much (decision 0017). Everything else, and every connection's life around it, is uvicorn's.
 """
 
 import asyncio
 import math
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from idsync.api.http import PROBLEM_JSON, TOO_SLOW, Asgi, ProblemBody, ProblemType, problem_urn
+from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX
+from idsync.api.http import CLOSE, PROBLEM_JSON, TOO_SLOW, Asgi, Message, ProblemBody, ProblemType, problem_urn
 from idsync.config import ServerSettings
 from idsync.errors import ConfigError
 
@@ -32,6 +39,8 @@ SPARE_CONNECTIONS: Final = 64
 LINGER_S: Final = 1.0
 """How long a refused client may go on sending before the connection is cut: at once, it might not see the answer."""
 BACKLOG: Final = 1_024
+_PUBLISH: Final = PUBLISH_PATH.encode()
+_RECEIVE: Final = RECEIVE_PREFIX.encode()
 
 
 def _write_refusal(kind: ProblemType, detail: str) -> bytes:
@@ -43,6 +52,87 @@ def _write_refusal(kind: ProblemType, detail: str) -> bytes:
 _NO_HTTP: Final = _write_refusal(ProblemType.MALFORMED_HTTP, "Send HTTP/1.1.")
 _HEAD_TOO_LARGE: Final = _write_refusal(ProblemType.HEAD_TOO_LARGE, f"Send a head of at most {HEAD_BYTES_MAX} bytes.")
 _HEAD_TOO_SLOW: Final = _write_refusal(ProblemType.TOO_SLOW, TOO_SLOW.detail)
+
+
+class Plain:
+    """One request at a hot door, begun when its body is whole: what uvicorn's cycle does for it, with one write.
+
+    It has the attributes of that cycle that uvicorn's protocol looks at, `message_event` among them.
+    """
+
+    __slots__ = (
+        "_head",
+        "_inner",
+        "_scope",
+        "before",
+        "body",
+        "disconnected",
+        "is_begun",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
+
+    def __init__(self, inner: HttpToolsProtocol) -> None:
+        self._inner = inner
+        self._scope = inner.scope
+        self._head = b""
+        self.before: RequestResponseCycle | None = inner.cycle
+        self.body = bytearray()
+        self.more_body = True
+        self.is_begun = False
+        self.response_complete = False
+        self.disconnected = False
+        self.keep_alive = True
+
+    @property
+    def message_event(self) -> "Plain":
+        """Itself, told of each piece of the body. Not kept: a circle would hold the body until it is collected."""
+        return self
+
+    def set(self) -> None:
+        """Begin once the last piece of the body is there."""
+        if self.more_body or self.is_begun:
+            return
+        self.is_begun = True
+        self.before = None  # it would hold every request that came before on this connection
+        task = self._inner.loop.create_task(self._run())
+        self._inner.tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Cut the connection where there was no answer; a fault was logged where it was answered."""
+        self._inner.tasks.discard(task)
+        is_fault = task.cancelled() or task.exception() is not None
+        if is_fault and not self.response_complete:
+            self._inner.transport.close()
+
+    async def _run(self) -> None:
+        await self._inner.app(self._scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        """Give the body and keep nothing of it; the hot doors ask for no more."""
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def _send(self, message: Message) -> None:
+        inner = self._inner
+        if "status" in message:
+            fields = [b"%b: %b\r\n" % field for field in (*inner.server_state.default_headers, *message["headers"])]
+            if not self.keep_alive:
+                fields.append(b"connection: close\r\n")
+            self._head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join(fields))
+            self.keep_alive = self.keep_alive and CLOSE[0] not in message["headers"]
+            return
+        if inner.flow.write_paused:
+            await inner.flow.drain()
+        self.response_complete = True
+        if self.disconnected:
+            return
+        inner.transport.write(self._head + message["body"])
+        if not self.keep_alive:
+            inner.transport.close()
+        inner.on_response_complete()
 
 
 class Gate:
@@ -64,6 +154,8 @@ class Gate:
         self._is_refused = False
         # Its own answer is plain text, and may come in the middle of another one.
         inner.send_400_response = lambda msg: self._refuse(_NO_HTTP)  # type: ignore[method-assign]  # noqa: ARG005
+        self._plain: Plain | None = None
+        inner.parser = _make_parser(inner, self._begin)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Let a connection in, unless there are too many."""
@@ -79,6 +171,8 @@ class Gate:
             return
         inner = self._inner
         inner.data_received(chunk)
+        if self._plain is not None:
+            self._give_back(self._plain)
         if inner.headers is not self._head:
             self._head = inner.headers
             self._head_bytes = 0
@@ -88,6 +182,39 @@ class Gate:
             inner.transport.abort()
         elif self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(_HEAD_TOO_LARGE)
+
+    def _begin(self) -> None:
+        """Take a request whose head is complete, or leave it to uvicorn."""
+        inner, parser = self._inner, self._inner.parser
+        is_plain = (
+            (inner.url == _PUBLISH or inner.url.startswith(_RECEIVE))
+            and not inner.expect_100_continue
+            and self._is_waiting()
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and b"?" not in inner.url
+            and b"%" not in inner.url
+            and max(len(inner.connections), len(inner.tasks)) <= self._connections_max
+        )
+        if not is_plain:
+            inner.on_headers_complete()
+            return
+        inner.scope |= {"method": "POST", "path": inner.url.decode("ascii"), "raw_path": inner.url, "query_string": b""}
+        self._plain = Plain(inner)
+        inner.cycle = cast("Any", self._plain)
+
+    def _give_back(self, plain: Plain) -> None:
+        """Let uvicorn go on with a request whose body did not come at once: that may take long, or never end."""
+        self._plain = None
+        inner = self._inner
+        if plain.is_begun or inner.transport.is_closing():
+            return
+        inner.cycle = cast("Any", plain.before)
+        inner.on_headers_complete()
+        if plain.body:
+            inner.on_body(bytes(plain.body))
 
     def eof_received(self) -> None:
         """Let the connection close."""
@@ -159,6 +286,21 @@ class Gate:
         return self._inner.timeout_keep_alive_task is not None and not self._inner.transport.is_closing()
 
 
+def _make_parser(inner: HttpToolsProtocol, on_headers_complete: Callable[[], None]) -> HttpRequestParser:
+    """Make the parser that uvicorn makes, but for who is told that a head is complete."""
+    calls = SimpleNamespace(
+        on_message_begin=inner.on_message_begin,
+        on_url=inner.on_url,
+        on_header=inner.on_header,
+        on_headers_complete=on_headers_complete,
+        on_body=inner.on_body,
+        on_message_complete=inner.on_message_complete,
+    )
+    parser = HttpRequestParser(calls)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
 class Listener:
     """One listening socket and the server behind it; made by `open_listener`."""
 
@@ -204,7 +346,7 @@ def open_listener(app: Asgi, settings: ServerSettings) -> Listener:
     try:
         listening = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = (error.strerror or type(error).__name__).partition(" (while")[0]
         raise ConfigError(f"server.listen: cannot listen on {settings.listen}: {reason}; choose another") from error
     listening.setblocking(False)  # noqa: FBT003  # the name says what it is
 

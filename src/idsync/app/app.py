@@ -28,7 +28,6 @@ from idsync.pipeline.parts.announce import Fields, announcement
 from idsync.pipeline.parts.routes import Routes, endpoint_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
-from idsync.pipeline.replay import Replayer
 from idsync.pipeline.reread import Releaser, Rereader
 from idsync.pipeline.ticks import News, Ticker
 from idsync.ports import Clock, Sender, Store
@@ -100,8 +99,6 @@ class App:
         self.deliverers: dict[str, EndpointDeliverer | TargetDeliverer] = {}
         """Those that deliver in this process now, by destination."""
         self.ticker: Ticker | None = None
-        self.replayer: Replayer | None = None
-        """Whoever carries replays out, if that is this process."""
         self.arrived = asyncio.Event()
         """Set at each commit of events: whoever follows the inbox waits for it and takes a new one."""
         self.ingest = Ingest(
@@ -133,7 +130,7 @@ class App:
         self.releaser = Releaser(store, self.ingest.submit, clock)
         self.commander = Commander(store, self.owner_of, self.settler, clock, epoch)
         self.stops = Stops(endpoints, log)
-        self.replays = Replays(store, partial(past_of, endpoints), clock, self._ring_replayer)
+        self.replays = Replays(store, partial(past_of, endpoints), clock)
         endpoints.join(self.ingest.submit, self._reroute)
 
     @property
@@ -232,10 +229,6 @@ class App:
         """Deliveries have got their places."""
         for deliverer in self.deliverers.values():
             deliverer.ring()
-
-    def _ring_replayer(self) -> None:
-        if self.replayer is not None:
-            self.replayer.ring()
 
     async def submit(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Ingest arrivals from an edge; return their receipts once they are durable.

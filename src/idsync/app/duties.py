@@ -136,8 +136,6 @@ class Duties:
             self._app.disown(deliverer)
         if isinstance(duty.part, Ticker):
             self._app.ticker = None
-        if isinstance(duty.part, Replayer):
-            self._app.replayer = None
 
     def _plain(self, name: str, tenure: Tenure) -> Part:
         app = self._app
@@ -156,19 +154,19 @@ class Duties:
 
     def _replay(self, tenure: Tenure) -> Replayer:
         app = self._app
-        app.replayer = Replayer(
+        return Replayer(
             app.store,
             partial(past_of, app.endpoints),
             routes=lambda: app.ingest.routes,
             submit=app.ingest.submit,
             on_committed=app.spread,
+            asked=app.replays.asked,
             tenure=tenure,
             clock=app.clock,
             epoch=app.epoch,
             counters=app.counters,
             log=app.log,
         )
-        return app.replayer
 
     async def _capture(self, name: str, tenure: Tenure) -> Duty:
         app, peer = self._app, PeerName(name.removeprefix(CAPTURE))

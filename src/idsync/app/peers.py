@@ -14,7 +14,7 @@ from idsync.connectors.sql_table import SqlitePeer
 from idsync.connectors.tables.captured import Pace
 from idsync.connectors.tables.mapping import TableMapping
 from idsync.connectors.webhook import WebhookMapping, WebhookPeer
-from idsync.errors import ConfigError
+from idsync.errors import ConfigError, SchemaMismatch
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.mapping import PeerView
 from idsync.model.values import PeerName
@@ -75,7 +75,10 @@ async def open_peers(settings: Settings, clock: Clock) -> dict[PeerName, Peer]:
             )
         tables = _tables_peer(name, one, settings, clock)
         webhook = _webhook_peer(name, one, settings, is_readable=tables is not None)
-        held = await tables.held_fields() if tables is not None else {}
+        try:
+            held = await tables.held_fields() if tables is not None else {}
+        except SchemaMismatch as fault:
+            raise SchemaMismatch(f"peers.{name}: {fault}") from fault
         if tables is None and webhook is not None:
             held = {kind.value: webhook.mapping_of(kind.value).reads for kind in settings.sync}
         peers[name] = Peer(name=name, connector=one.connector, held=held, tables=tables, webhook=webhook)

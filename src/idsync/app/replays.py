@@ -1,6 +1,7 @@
 """Replays, as operators ask for them: count first, then begin, look, cancel (MISSION R26)."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -89,14 +90,13 @@ class TooMany(msgspec.Struct, frozen=True):
 class Replays:
     """The service of replays. The duty `replay` of one process carries them out."""
 
-    def __init__(
-        self, store: Store, past_of: EndpointPast, clock: Clock, on_asked: Callable[[], None] = lambda: None
-    ) -> None:
-        """Wire it; `on_asked` wakes whoever carries replays out, if that is this process."""
+    def __init__(self, store: Store, past_of: EndpointPast, clock: Clock) -> None:
+        """Wire it."""
         self._store = store
         self._past_of = past_of
         self._clock = clock
-        self._on_asked = on_asked
+        self.asked = asyncio.Event()
+        """Set where something was asked for: whoever carries replays out in this process waits for it."""
 
     async def plan(self, request: ReplayRequest) -> Count | NoSuchEndpoint | Unusable:
         """Count what a replay would queue; nothing is written."""
@@ -134,7 +134,7 @@ class Replays:
             return TooMany(running)
         job = self._job(self._clock.new_id(), request)
         await self._store.put_setting(JOB + job.id, msgspec.json.encode(job), expected=None)
-        self._on_asked()
+        self.asked.set()
         return await self._shown(job, ReplayProgress())
 
     async def list(self) -> Sequence[Replay]:
@@ -162,7 +162,7 @@ class Replays:
         if job.cancelled_at is None:
             # Where somebody else cancelled or forgot it meanwhile, nothing is left to be done.
             await self._store.put_setting(JOB + id_, msgspec.json.encode(cancelled), expected=kept)
-        self._on_asked()
+        self.asked.set()
         return await self.get(id_)
 
     def _job(self, id_: str, request: ReplayRequest) -> ReplayJob:

@@ -156,8 +156,8 @@ def read_flags(given: list[str]) -> dict[str, object]:
 def draw_ready(ready: ServiceReady, settings: Settings) -> Group:
     """Draw what one must know of a service that has just started."""
     rows: list[tuple[str, RenderableType]] = [
-        ("page and API", ready.url),
-        ("settings", str(settings.file or "none: only defaults and the environment")),
+        ("page and API" if ready.worker is None else "health", ready.url),
+        ("settings", str(settings.file or "none, only defaults and the environment; `idsync init` writes some")),
         ("store", str(settings.store.url)),
         ("peers", ", ".join(f"{name} ({peer.connector})" for name, peer in settings.peers.items()) or "none"),
         ("endpoints", ", ".join(settings.endpoints) or "none"),

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from time import gmtime
+from functools import lru_cache
+from time import gmtime, strftime
 from typing import NewType
 
 PeerName = NewType("PeerName", str)
@@ -25,6 +26,10 @@ Value = None | bool | int | float | str | list[str]
 
 INSTANT_MAX = Instant(253_402_300_799_999)
 """9999-12-31T23:59:59.999Z, the last instant that RFC 3339 can write."""
+
+
+SECONDS_MAX = 1_024
+"""Seconds whose text is remembered: most instants are of just now."""
 
 
 class Kind(StrEnum):
@@ -52,7 +57,12 @@ def subject_of(kind: str, identity: str) -> Subject:
 def instant_text(at: Instant) -> str:
     """Write an instant as RFC 3339 in UTC with milliseconds, the form every wire format of ours uses."""
     seconds, rest = divmod(at, 1000)
-    return "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ" % (*gmtime(seconds)[:6], rest)  # noqa: UP031  # a third of the cost
+    return f"{_second_text(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(SECONDS_MAX)
+def _second_text(seconds: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
 def parse_instant(text: str) -> Instant | None:

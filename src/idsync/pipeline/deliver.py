@@ -189,7 +189,7 @@ class EndpointDeliverer:
     def _begin_ready(self) -> float:
         """Begin what is ready; return how long to wait for the tenure or the gate, inf for whatever happens next."""
         queue = self._queue
-        while queue.is_ready and len(self._under_way) < self._gate.limit and not self._is_draining:
+        while (queue.live or queue.low) and len(self._under_way) < self._gate.limit and not self._is_draining:
             if (wait_s := self._wait_s()) > 0:
                 return wait_s
             subject = queue.take()
@@ -201,9 +201,10 @@ class EndpointDeliverer:
 
     def _begin_batches(self, batches: Batches) -> float:
         """Put what is ready into batches, and begin those that are full or have waited; as `_begin_ready`."""
-        while self._queue.is_ready:
-            subject = self._queue.take()
-            if not self._queue.put_off(subject, self._keys[subject].current):
+        queue = self._queue
+        while queue.live or queue.low:
+            subject = queue.take()
+            if not queue.put_off(subject, self._keys[subject].current):
                 batches.add(subject, self._clock.monotonic())
         while len(self._under_way) < self._gate.limit and not self._is_draining:
             monotonic, sent_at = self._clock.monotonic(), self._clock.now()

@@ -18,7 +18,7 @@ from idsync.model.delivery import Delivery
 from idsync.model.entity import Entity
 from idsync.model.event import Arrival, Observation, Receipt, Verdict
 from idsync.model.mapping import Mapping as KindMapping
-from idsync.model.plan import Committed, Fenced, Plan, Position, Redo, Reread
+from idsync.model.plan import Committed, Fenced, Plan, Position, Redo, Reread, Snapshot
 from idsync.model.values import EntityId, Instant, Kind, PeerName, Subject
 from idsync.pipeline.parts.draft import Draft, keys_of
 from idsync.pipeline.parts.routes import Routes
@@ -30,6 +30,11 @@ from idsync.telemetry import Counters
 
 REDO_MAX = 20
 """Passes of one batch before a moving key is called a fault: a pass fails only if another writer succeeded."""
+
+UNREAD = Snapshot()
+"""What events that are only passed on are merged with first, as if nothing were known of them: the commit looks for
+their ids itself. A repeated one costs a second pass, and a new one no look of its own. Only where the one writer looks
+before it writes; elsewhere every writer that meets a repeated one would undo a whole batch."""
 
 POISON = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """What one arrival can do to the pure pass, by what it holds or by a fault of ours: it is found and parked."""
@@ -206,8 +211,10 @@ class Ingest:
         done = [job for one in submissions for job in one.rereads_done]
         fences = {name: epoch for one in submissions for name, epoch in one.fences.items()}
         settings = {name: value for one in submissions for name, value in one.settings.items()}
+        is_guess = self._store.has_one_writer and all(one.observation is None for one in arrivals)
         for _ in range(REDO_MAX):
-            snapshot = await self._store.load(keys_of(arrivals, self.routes))
+            snapshot = UNREAD if is_guess else await self._store.load(keys_of(arrivals, self.routes))
+            is_guess = False
             crash.point("ingest.loaded")
             draft = Draft.of(snapshot, self.routes, self._epoch, self._clock.now())
             receipts = self._pass(draft, arrivals)

@@ -22,9 +22,9 @@ from idsync.pipeline.parts.announce import Fields, announcement
 from idsync.pipeline.parts.routes import OPERATIONAL, Routes, endpoint_name
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
+from idsync.policy.endpoint.rate import RatePolicy, empty, take, wait_s
 from idsync.policy.replay import SLACK_MS, Concern, concern_of, is_wanted, needs_standing
-from idsync.ports import Clock, DeliveryRecord, DeliveryState, InboxEntry, Store
-from idsync.ports.store import PassedOn
+from idsync.ports import Clock, InboxEntry, PassedOn, Store
 from idsync.telemetry import Counters, Log
 
 REPLAY: Final = "replay"
@@ -69,7 +69,7 @@ async def pick(store: Store, request: ReplayRequest, past: Sequence[Span], page:
     """Choose the events of a page that a replay queues."""
     concerns = {one.seq: _concern(request, past, one) for one in page}
     asked = [seq for seq, concern in concerns.items() if needs_standing(request, concern)]
-    standings = await standings_of(store, endpoint_name(request.endpoint), asked)
+    standings = await store.standings(endpoint_name(request.endpoint), asked) if asked else {}
     known = {one.seq: standings.get(one.seq, Standing.NONE) for one in page}
     wanted = [one for one in page if is_wanted(request, concerns[one.seq], known[one.seq])]
     return Picked(wanted, [seq for seq, standing in standings.items() if standing is Standing.UNDER_WAY])
@@ -83,27 +83,6 @@ def _concern(request: ReplayRequest, past: Sequence[Span], entry: InboxEntry) ->
     return concern_of(request, past, row.event_type or "", row.received_at, is_operational=is_operational)
 
 
-async def standings_of(store: Store, destination: str, events: Sequence[int]) -> dict[int, Standing]:
-    """Look up what became of some events at one destination."""
-    found = await asyncio.gather(*(store.deliveries(event) for event in events))
-    return {
-        event: standing_of([one for one in records if one.destination == destination])
-        for event, records in zip(events, found, strict=True)
-    }
-
-
-def standing_of(records: Sequence[DeliveryRecord]) -> Standing:
-    """Judge all deliveries of one event at one endpoint together: one success is a success."""
-    states = {one.state for one in records}
-    if DeliveryState.DELIVERED in states:
-        return Standing.DELIVERED
-    if states & {DeliveryState.QUEUED, DeliveryState.PARKED}:
-        return Standing.UNDER_WAY
-    if DeliveryState.DEAD in states:
-        return Standing.DEAD
-    return Standing.SKIPPED if states else Standing.NONE
-
-
 class Replayer:
     """Carries out every running job, a page of each in turn. `tick` is its loop."""
 
@@ -115,6 +94,7 @@ class Replayer:
         routes: Callable[[], Routes],
         submit: Callable[[Submission], Awaitable[object]],
         on_committed: OnCommitted,
+        asked: asyncio.Event,
         tenure: Tenure,
         clock: Clock,
         epoch: int,
@@ -129,6 +109,7 @@ class Replayer:
             routes: the lanes as they are now.
             submit: ingests the event that says how a job ended, with that end.
             on_committed: told of every plan that queued something, with its deliveries; must not block.
+            asked: set where there is a new job, or one was cancelled.
             tenure: the lease `replay`.
             clock: time.
             epoch: this process's.
@@ -146,25 +127,21 @@ class Replayer:
         self._counters = counters
         self._log = log
         self._paces: dict[str, _Pace] = {}
-        self._wake = asyncio.Event()
-
-    def ring(self) -> None:
-        """There is a new job, or one was cancelled."""
-        self._wake.set()
+        self._asked = asked
 
     async def tick(self) -> float:
         """Queue a page of every running job; return the seconds until the next."""
-        self._wake.clear()
+        self._asked.clear()
         jobs = await read_jobs(self._store)
         running = [(job, progress) for job, progress in jobs if progress.ended_at is None]
-        self._paces = {job.id: self._paces.get(job.id) or _Pace(self._clock) for job, _ in running}
+        self._paces = {job.id: self._paces.get(job.id) or self._pace_of(job) for job, _ in running}
         delays_s = [await self._advance(job, progress) for job, progress in running]
         await self._forget([job for job, progress in jobs if progress.ended_at is not None])
         return min(delays_s, default=IDLE_S)
 
     async def wait(self, timeout_s: float) -> None:
         """Return when a job was asked for, at the latest after `timeout_s` seconds."""
-        await wait_for(self._wake, timeout_s)
+        await wait_for(self._asked, timeout_s)
 
     async def _advance(self, job: ReplayJob, progress: ReplayProgress) -> float:
         """Queue one page of a job; return the seconds until its next."""
@@ -173,28 +150,30 @@ class Replayer:
         past = await self._past_of(job.request.endpoint)
         if not past or past[0].since > job.asked_at:
             return await self._end(job, progress, ReplayState.STOPPED)
-        quota = self._paces[job.id].quota(job.request.rate_per_s)
         if not past[-1].is_enabled or not self._has_lanes(job):
             return IDLE_S
-        if not quota:
-            return PAUSE_S
+        if (pause_s := self._paces[job.id].pause_s) > 0:
+            return min(pause_s, IDLE_S)
         page = await self._store.passed_on(page_of(job, progress.position), PAGE_MAX)
         if not page:
             # Events that were received in time may still be on their way into the store.
             is_over = self._clock.now() >= job.until + SLACK_MS
             return await self._end(job, progress, ReplayState.DONE) if is_over else PAUSE_S
-        await self._queue(job, progress, page, past, quota)
+        await self._queue(job, progress, page, past)
         return 0.0
+
+    def _pace_of(self, job: ReplayJob) -> "_Pace":
+        return _Pace(job.request.rate_per_s, self._clock)
 
     def _has_lanes(self, job: ReplayJob) -> bool:
         return (endpoint_name(job.request.endpoint), Level.BULK) in self._routes().lanes
 
     async def _queue(
-        self, job: ReplayJob, progress: ReplayProgress, page: Sequence[InboxEntry], past: Sequence[Span], quota: int
+        self, job: ReplayJob, progress: ReplayProgress, page: Sequence[InboxEntry], past: Sequence[Span]
     ) -> None:
         """Queue what is wanted of a page, with the position after it, in one plan."""
         picked = await pick(self._store, job.request, past, page)
-        wanted = picked.wanted[:quota]
+        wanted = picked.wanted[: self._paces[job.id].take(len(picked.wanted))]
         position = page[-1].seq if len(wanted) == len(picked.wanted) else wanted[-1].seq
         routes, destination = self._routes(), endpoint_name(job.request.endpoint)
         subjects = [one.row.event_subject or one.row.subject for one in wanted]
@@ -216,7 +195,6 @@ class Replayer:
         crash.point("replay.before_commit")
         committed = await self._commit(plan)
         crash.point("replay.after_commit")
-        self._paces[job.id].take(len(wanted))
         self._counters.add("idsync_replayed_total", destination, len(wanted))
         self._on_committed(plan, committed, _deliveries_of(plan, committed, wanted))
 
@@ -274,19 +252,29 @@ class Replayer:
 class _Pace:
     """How many events may be queued by now: a bucket that is empty at first and holds one second's worth."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, rate_per_s: float, clock: Clock) -> None:
+        burst = max(1, int(rate_per_s))
+        self._policy = RatePolicy(requests_per_second=rate_per_s, burst=burst)
+        worth = max(1, min(PAGE_MAX, int(rate_per_s * PAUSE_S)))
+        self._some = RatePolicy(requests_per_second=rate_per_s, burst=burst - worth + 1)
+        """By it one is granted where by the other many are: a page is looked up for some events, not for one."""
         self._clock = clock
-        self._tokens = 0.0
-        self._at = clock.monotonic()
+        self._bucket = empty(self._policy, clock.monotonic())
 
-    def quota(self, rate_per_s: float) -> int:
-        now = self._clock.monotonic()
-        self._tokens = min(max(1.0, rate_per_s), self._tokens + rate_per_s * (now - self._at))
-        self._at = now
-        return int(self._tokens)
+    def take(self, wanted: int) -> int:
+        """Take what is there of so many."""
+        now_s = self._clock.monotonic()
+        for number in range(wanted):
+            left = take(self._policy, self._bucket, now_s)
+            if left is None:
+                return number
+            self._bucket = left
+        return wanted
 
-    def take(self, count: int) -> None:
-        self._tokens -= count
+    @property
+    def pause_s(self) -> float:
+        """Seconds until a page is worth while."""
+        return wait_s(self._some, self._bucket, self._clock.monotonic())
 
 
 def _deliveries_of(plan: Plan, committed: Committed, wanted: Sequence[InboxEntry]) -> list[Delivery]:

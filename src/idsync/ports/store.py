@@ -26,6 +26,7 @@ from idsync.model.plan import (
     Snapshot,
     Waiting,
 )
+from idsync.model.replay import Standing
 from idsync.model.values import EntityId, Instant, PeerName, Subject
 
 
@@ -79,6 +80,10 @@ class Inbox(Protocol):
 
         Whoever goes on after the last one misses none: a row is given once no commit can still put one before it.
         """
+        ...
+
+    async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:
+        """What became of each of some events at one destination, by their inbox sequences."""
         ...
 
 

@@ -24,8 +24,7 @@ from idsync.errors import (
 )
 from idsync.model.event import Verdict
 from idsync.model.values import Instant
-from idsync.ports import DeliveryRecord, DeliveryState
-from idsync.ports.store import PassedOn
+from idsync.ports import DeliveryRecord, DeliveryState, PassedOn
 from idsync.telemetry import Log
 from idsync.webhooks.blueprint import Blueprint
 from idsync.webhooks.storage import WebhookStorage

@@ -44,6 +44,7 @@ _REFUSED_V6: Final = tuple(
     )
 )
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # how an IPv6-only host reaches the public IPv4 net (RFC 6052)
+_ISATAP: Final = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -59,14 +60,15 @@ def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     """Whether a numeric address, as it is given to `connect`, is public or in an allowed network.
 
     An IPv4 address within an IPv6 one (mapped, or behind the well-known NAT64 prefix) is judged as IPv4.
-    What is no numeric address is refused.
+    What is no numeric address is refused. One that names a zone is not public: only an allowed network has it.
     """
     try:
         outer = ip_address(address)
     except ValueError:
         return False
     inner = _unwrap(outer)
-    return any(outer in network or inner in network for network in allowed) or _is_public(inner)
+    is_allowed = any(outer in network or inner in network for network in allowed)
+    return is_allowed or ("%" not in address and _is_public(inner))
 
 
 def _unwrap(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -80,4 +82,7 @@ def _unwrap(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _REFUSED_V4)
-    return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)
+    if address not in _GLOBAL_V6 or any(address in network for network in _REFUSED_V6):
+        return False
+    # ISATAP puts an IPv4 address into the last half of any IPv6 address (RFC 5214 §6.1).
+    return address.packed[8:12] not in _ISATAP or _is_public(IPv4Address(address.packed[-4:]))

@@ -1,6 +1,7 @@
 """The listener on a real socket: what is slow, too large, without end or without sense costs its sender, not us."""
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ import httpx
 import pytest
 
 from idsync.api.http import Asgi, Message, Receive, Send
-from idsync.api.listener import HEAD_BYTES_MAX, LINGER_S, PIPELINE_MAX, Listener, open_listener
+from idsync.api.listener import HEAD_BYTES_MAX, LINGER_S, PIPELINE_MAX, Listener, Plain, open_listener
 from idsync.config import ServerSettings
 from idsync.errors import ConfigError
 from idsync.testing.wait import until
@@ -65,6 +66,43 @@ async def test_event_is_published_over_the_socket(served: tuple[Line, Listener])
         answer = await client.post("/v1/events", json={"id": "e1", "type": "order.paid"})
     assert (answer.status_code, answer.json()) == (202, {"id": "e1", "verdict": "applied"})
     assert "server" not in answer.headers
+
+
+async def test_nothing_of_an_answered_request_is_kept(served: tuple[Line, Listener]) -> None:
+    """A circle would hold each body until the collector comes, which is rarely."""
+    _, listener = served
+    gc.collect()
+    async with httpx.AsyncClient(base_url=listener.url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        for number in range(5):
+            answer = await client.post("/v1/events", json={"id": f"e{number}", "type": "order.paid"})
+            assert answer.status_code == 202
+        kept = [one for one in gc.get_objects() if isinstance(one, Plain)]
+        assert [bytes(one.body) for one in kept] in ([], [b""])
+
+
+async def test_large_body_that_comes_at_once_stops_nothing(served: tuple[Line, Listener]) -> None:
+    """Reading is paused beyond 64 KiB, and goes on for the next request of the connection."""
+    _, listener = served
+    async with httpx.AsyncClient(base_url=listener.url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        for size in (100_000, 200_000, 10):
+            answer = await client.post("/v1/events", json={"type": "order.paid", "data": {"text": "x" * size}})
+            assert answer.status_code == 202
+
+
+async def test_body_in_two_pieces_is_taken_on_a_kept_connection(served: tuple[Line, Listener]) -> None:
+    """What did not come at once is served another way, and what follows it the first way again."""
+    _, listener = served
+    whole = HEAD + b"content-length: %d\r\n\r\n" % len(EVENT) + EVENT
+    last = HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(EVENT) + EVENT
+    reader, writer = await asyncio.open_connection(*listener.address)
+    for pieces in ((whole,), (whole[:-5], whole[-5:]), (whole,), (last,)):
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        if pieces != (last,):
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 202 ")
+    assert statuses(await reader.read(-1)) == [202]
+    writer.close()
 
 
 async def test_body_that_trickles_is_answered_in_time(served: tuple[Line, Listener]) -> None:
@@ -309,7 +347,7 @@ def test_taken_address_is_a_clear_error() -> None:
     """It names the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=f"server.listen: cannot listen on {address}: Address already in use"):
+        with pytest.raises(ConfigError, match=f"cannot listen on {address}: Address already in use; choose another"):
             open_listener(_no_app, ServerSettings(listen=address))
 
 

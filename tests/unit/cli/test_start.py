@@ -114,6 +114,18 @@ def test_up_refuses_a_connector_that_this_version_has_not(run: Run) -> None:
     assert "payload is not in this version" in result.stderr
 
 
+def test_up_names_the_peer_whose_table_is_not_there(run: Run) -> None:
+    """Two peers may well have a table of the same name."""
+    Path("app.db").touch()
+    Path("idsync.toml").write_text(
+        '[peers.app]\nconnector = "sql"\ndatabase = "sqlite:///app.db"\n[peers.app.user]\ntable = "users"\n'
+        'key = "id"\nfields = { email = "email" }\n'
+    )
+    result = run("up", "--listen", "127.0.0.1:0")
+    assert result.exit_code == 1
+    assert "peers.app: user: the table users is needed" in result.stderr
+
+
 def test_a_taken_port_stops_the_start_before_anything_is_made(run: Run) -> None:
     """No store is begun and no key is made that nobody would be shown."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -188,3 +200,12 @@ def test_ready_is_drawn_with_everything_that_was_made() -> None:
     assert ["API", "key", "export", "IDSYNC_API_KEY=idsync_k"] in lines
     assert ["secret", "of", "endpoint", "audit", "whsec_s"] in lines
     assert ["A", "note."] in lines
+
+
+def test_a_worker_says_that_it_has_no_page() -> None:
+    """Over HTTP it only tells how it is."""
+    out = io.StringIO()
+    ready = ServiceReady(ready=True, url="http://127.0.0.1:8787", worker="w1")
+    Console(file=out, width=200).print(draw_ready(ready, Settings()))
+    assert "health" in out.getvalue()
+    assert "page and API" not in out.getvalue()

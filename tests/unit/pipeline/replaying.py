@@ -66,6 +66,7 @@ class Rig:
             routes=lambda: self.routes,
             submit=self.submit,
             on_committed=self.note,
+            asked=asyncio.Event(),
             tenure=Tenure(self.clock),
             clock=self.clock,
             epoch=self.epoch,

@@ -1,13 +1,6 @@
 """Replays: what they queue, how fast, and what a crash, a disabled endpoint or an impatient operator changes."""
 
-import asyncio
-import os
-import signal
-import sys
-from asyncio.subprocess import PIPE
-from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -32,18 +25,6 @@ from tests.unit.pipeline.replaying import ALWAYS, DISABLED, Rig, open_rig
 
 MISSED = ReplayRequest(endpoint="audit", status=ReplayStatus.MISSED, rate_per_s=10_000)
 ALL = ReplayRequest(endpoint="audit", status=ReplayStatus.ALL, rate_per_s=10_000)
-
-KILLED_AT = (
-    "replay.before_commit:1",
-    "replay.before_commit:3",
-    "replay.after_commit:1",
-    "replay.after_commit:3",
-    "replay.before_end",
-    "ingest.before_commit",
-    "ingest.after_commit",
-    "store.in_transaction:2",
-    "store.after_commit:2",
-)
 
 
 @pytest.fixture
@@ -70,7 +51,7 @@ async def run(rig: Rig, replayer: Replayer | None = None, ticks: int = 50) -> No
 
 
 async def test_what_was_missed_while_disabled_is_queued_in_order(rig: Rig) -> None:
-    """Events of a disabled endpoint are never gone: one call brings them, each once, oldest first, as they were."""
+    """Events of a disabled endpoint are never gone (Outpost #611): each comes once, oldest first, over every page."""
     await rig.accept(PAGE_MAX + 50)
     replay = await rig.begin(MISSED)
     await run(rig)
@@ -127,7 +108,7 @@ async def test_second_replay_of_what_was_missed_finds_nothing_more(rig: Rig) -> 
 
 
 async def test_second_replay_of_all_queues_each_once_more(rig: Rig) -> None:
-    """An operator who asks again is not silently ignored (the id of a job, not of an event, makes it one)."""
+    """An operator who asks again is not silently ignored (Outpost #670)."""
     rig.past["audit"] = ALWAYS
     await rig.accept(3)
     for _ in range(2):
@@ -146,7 +127,7 @@ async def test_second_replay_of_all_queues_each_once_more(rig: Rig) -> None:
     ],
 )
 async def test_status_chooses_by_what_became_of_each_event(rig: Rig, status: ReplayStatus, expected: list[str]) -> None:
-    """Delivered, dead, queued, skipped, and forgotten: nothing that comes anyway is doubled."""
+    """Nothing that comes anyway is doubled, as Svix doubles what is still within its schedule of retries."""
     rig.past["audit"] = ALWAYS
     delivered, dead, queued, skipped, _forgotten = await rig.accept(5)
     await rig.deliver(delivered, Outcome.DELIVERED)
@@ -197,6 +178,16 @@ async def test_window_type_and_subject_narrow(rig: Rig, narrowed: dict[str, obje
     await rig.begin(request)
     await run(rig)
     assert await rig.queued() == expected
+
+
+async def test_new_endpoint_gets_the_history_where_that_is_asked(rig: Rig) -> None:
+    """Also what was never queued for anybody can be sent (Convoy #660)."""
+    rig.past["audit"] = (Span(since=START),)
+    await rig.accept(3)
+    assert await rig.replays.plan(ALL) == Count(looked_at=3)
+    await rig.begin(msgspec.structs.replace(ALL, include_before_creation=True))
+    await run(rig)
+    assert await rig.queued() == ["e1", "e2", "e3"]
 
 
 async def test_events_that_come_in_meanwhile_are_not_of_the_window(rig: Rig) -> None:
@@ -353,36 +344,6 @@ async def test_unusable_request_is_refused_with_its_field(rig: Rig, broken: dict
     assert isinstance(refused, Unusable)
     assert [one.partition(":")[0] for one in refused.problems] == [field]
     assert await rig.replays.plan(request) == refused
-
-
-@pytest.mark.parametrize("point", KILLED_AT)
-async def test_killed_replay_goes_on_and_queues_each_event_once(tmp_path: Path, point: str) -> None:
-    """Deliveries and position stand or fall together, and the end is announced once."""
-    path = tmp_path / "idsync.db"
-    rig = await open_rig(str(path))
-    await rig.accept(PAGE_MAX * 2 + 50)
-    replay = await rig.begin(MISSED)
-    await rig.store.close()
-    assert await carry_out(path, point) == -signal.SIGKILL
-    assert await carry_out(path, "") == 0
-    rig = await open_rig(str(path))
-    try:
-        assert Counter(await rig.queued()) == Counter(f"e{number}" for number in range(1, PAGE_MAX * 2 + 51))
-        ended = await rig.show(replay)
-        assert (ended.state, ended.progress.queued) == (ReplayState.DONE, PAGE_MAX * 2 + 50)
-        assert len(await rig.announced()) == 1
-    finally:
-        await rig.store.close()
-
-
-async def carry_out(path: Path, point: str) -> int:
-    """Carry the jobs of a store out in a process of its own; give how it ended."""
-    environment = {**os.environ, "IDSYNC_CRASH": point, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = (sys.executable, "-m", "tests.unit.pipeline.replaying", str(path))
-    done = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
-    _, err = await done.communicate()
-    assert done.returncode in {0, -signal.SIGKILL}, err.decode()
-    return done.returncode or 0
 
 
 async def test_replay_of_a_lost_lease_writes_nothing(rig: Rig) -> None:

@@ -120,7 +120,7 @@ def test_empty_file_becomes_a_store(path: Path) -> None:
 @pytest.mark.parametrize("where", ["missing/idsync.db", "."])
 async def test_place_that_cannot_be_used_is_refused_with_a_clear_text(tmp_path: Path, where: str) -> None:
     """No directory, or no file: the error is ours and says what to do."""
-    with pytest.raises(StoreError, match=r"cannot make the lock file|name a file that can be written"):
+    with pytest.raises(StoreError, match=r"name a file (in a directory )?that can be written"):
         await open_store(tmp_path / where)
 
 

@@ -18,6 +18,7 @@ from idsync.webhooks import (
     EndpointNotFound,
     MemoryStorage,
     PostgresStorage,
+    RateLimitExceeded,
     RetryStrategy,
     SerializationError,
     SqliteStorage,
@@ -130,13 +131,25 @@ async def test_breaker_opens_and_says_why_a_webhook_waits(sink: Sink) -> None:
 
 async def test_time_that_is_over_is_told(sink: Sink) -> None:
     """The webhook is still delivered, later."""
-    sink.script(*[Answer(status=503)] * 5)
+    sink.script(Answer(status=500))
     slow = RetryStrategy(initial_delay_ms=60_000)
     async with local().retry_strategy(slow).build(MemoryStorage()) as system:
         await system.register_endpoint(endpoint(sink))
         sent = await system.send_webhook("user.created", DATA)
-        with pytest.raises((TimeoutError, WebhookError)):
+        with pytest.raises(TimeoutError, match=r"still under way to .*endpoint_1"):
             await system.delivered(sent, within_s=0.1)
+        assert (await system.get_metrics()).pending_deliveries == 1
+
+
+async def test_endpoint_that_asks_to_be_sent_less_is_told(sink: Sink) -> None:
+    """Nothing more is sent to it until then, and nothing is given up."""
+    sink.script(Answer(status=429, headers=(("Retry-After", "60"),)))
+    async with local().retry_strategy(RetryStrategy()).build(MemoryStorage()) as system:
+        await system.register_endpoint(endpoint(sink))
+        sent = await system.send_webhook("user.created", DATA)
+        with pytest.raises(RateLimitExceeded, match="endpoint_1 asked to be sent less"):
+            await system.delivered(sent, within_s=2.0)
+        assert len(sink.requests) == 1
 
 
 async def test_webhook_that_nobody_asked_for_is_delivered_to_nobody(sink: Sink) -> None:

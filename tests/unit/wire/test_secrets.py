@@ -1,5 +1,6 @@
 """Secrets: how their text is read, and that they never show."""
 
+import hmac
 import json
 from base64 import b64encode
 
@@ -85,3 +86,12 @@ def test_a_secret_never_shows() -> None:
     for encode in (json.dumps, orjson.dumps, msgspec.json.encode):
         with pytest.raises(TypeError):
             encode(secret)
+
+
+@pytest.mark.parametrize("length", [1, 32, 63, 64, 65, 200])
+def test_the_prepared_digest_is_that_of_the_standard_library(length: int) -> None:
+    """Whatever the key's length, also beyond one block, and however often it is asked."""
+    key = bytes(range(length))
+    secret = Secret(key)
+    for content in (b"", b"a", bytes(1000)):
+        assert secret.digest(content) == hmac.digest(key, content, "sha256")

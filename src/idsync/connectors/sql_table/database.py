@@ -168,7 +168,9 @@ class _File:
         try:
             found = os.stat(self._path)  # noqa: PTH116  # fifty times a second
         except OSError as error:
-            raise PeerError(f"{self._path}: there is no database file, or it may not be looked at") from error
+            raise PeerError(
+                f"{self._path.absolute()}: there is no database file, or it may not be looked at"
+            ) from error
         return found.st_dev, found.st_ino
 
     def _open(self) -> apsw.Connection:

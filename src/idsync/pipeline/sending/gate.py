@@ -174,10 +174,6 @@ class Gate:
         self._stop(now, response)
         self._note()
 
-    def withdraw(self, key: Subject) -> None:
-        """Take the end of a request that was given up."""
-        self._breaker = breaking.withdraw(self._breaker, key)
-
     def rest(self, sent_at: Instant) -> None:
         """Wait before the same is tried again, as after an answer that asks for it."""
         self._throttle(sent_at, self._clock.now(), None)

@@ -68,8 +68,10 @@ class Queue:
             is_ordered=store.has_one_writer,
         )
         self.keys: dict[Subject, Key] = {}
-        self._live: deque[Subject] = deque()
-        self._low: deque[Subject] = deque()
+        self.live: deque[Subject] = deque()
+        """The keys that are ready."""
+        self.low: deque[Subject] = deque()
+        """Those of them that go behind the others."""
         self._low_lanes = frozenset(lane.id for lane, _ in lanes if lane.level is not Level.LIVE)
         self._turn = 0
         self._due: list[tuple[Instant, int, Subject]] = []
@@ -122,18 +124,13 @@ class Queue:
                 return 0.0
         return min(IDLE_S, max(0.0, (self._due[0][0] - self._clock.now()) / 1000)) if self._due else IDLE_S
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether some key is ready."""
-        return bool(self._live or self._low)
-
     def take(self) -> Subject:
         """Take a key that is ready: what is `live` first, but for every eighth."""
-        if not self._low:
-            return self._live.popleft()
+        if not self.low:
+            return self.live.popleft()
         self._turn += 1
-        is_low = not self._live or self._turn % BULK_EVERY == 0
-        return self._low.popleft() if is_low else self._live.popleft()
+        is_low = not self.live or self._turn % BULK_EVERY == 0
+        return self.low.popleft() if is_low else self.live.popleft()
 
     def put_off(self, subject: Subject, item: Item) -> bool:
         """Park a key's first item where its time has not come, with what comes after it; say whether it was."""
@@ -198,7 +195,7 @@ class Queue:
             self.feed.settle(delivery.lane, delivery.id)
 
     def _push(self, subject: Subject, lane: int) -> None:
-        (self._low if lane in self._low_lanes else self._live).append(subject)
+        (self.low if lane in self._low_lanes else self.live).append(subject)
         self.stirred.set()
 
     def _schedule(self, row: Item) -> None:

@@ -96,7 +96,7 @@ def fail(policy: BreakerPolicy, breaker: Breaker, keys: frozenset[Subject], now:
 
 
 def withdraw(breaker: Breaker, key: Subject) -> Breaker:
-    """Take the end of a request that says neither: it was given up, or asked to come again later."""
+    """Take an answer that says neither: come again later."""
     return msgspec.structs.replace(breaker, probes=breaker.probes - {key}) if key in breaker.probes else breaker
 
 

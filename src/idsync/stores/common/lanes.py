@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from idsync.model.delivery import SETTLED, Attempt, Outcome
 from idsync.model.destination import Destination, DestinationKind, Level
+from idsync.model.replay import Standing
 from idsync.model.values import Instant
 from idsync.ports import DeliveryRecord, DeliveryState
 from idsync.stores.common.rows import Row
@@ -53,6 +54,31 @@ def standings(
         _record(id_, event, sent or (None, None), queued.get(id_), waiting.get(id_), tried.get(id_))
         for id_ in sorted(queued.keys() | waiting.keys() | tried.keys())
     ]
+
+
+def standing_of(*, is_delivered: bool, is_under_way: bool, is_dead: bool, is_known: bool) -> Standing:
+    """Judge all deliveries of one event at one destination together: one success is a success."""
+    if is_delivered:
+        return Standing.DELIVERED
+    if is_under_way:
+        return Standing.UNDER_WAY
+    if is_dead:
+        return Standing.DEAD
+    return Standing.SKIPPED if is_known else Standing.NONE
+
+
+def standings_by_event(found: Iterable[Row]) -> dict[int, Standing]:
+    """Judge many events.
+
+    Args:
+        found: of each (sequence, and whether any delivery was delivered, is under way, is dead, is known at all).
+    """
+    return {
+        event: standing_of(
+            is_delivered=bool(delivered), is_under_way=bool(under_way), is_dead=bool(dead), is_known=bool(known)
+        )
+        for event, delivered, under_way, dead, known in found
+    }
 
 
 def _record(  # noqa: PLR0917  # one argument for each place a delivery may stand in

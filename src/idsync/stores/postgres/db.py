@@ -171,6 +171,8 @@ def _describe(place: str, fault: Exception) -> str:
             advice = "create the database first"
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
             advice = "its schema was changed: start the newest idsync, or restore it from a backup"
+        case OSError():
+            advice = "it cannot be reached; start it, or correct its address"
         case _:
             advice = "it is tried again"
     return f"the store {place} failed: {type(fault).__name__}; {advice}"

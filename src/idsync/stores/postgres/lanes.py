@@ -7,10 +7,11 @@ from typing import Final
 from idsync.model.delivery import Attempt, Delivery, Parked, Place
 from idsync.model.destination import Destination, Lane, Level, lane_number
 from idsync.model.plan import Command, InboxRow, LaneCursor, LanePage
+from idsync.model.replay import Standing
 from idsync.model.values import Instant, Subject
 from idsync.ports import DeliveryRecord, ParkedFilter
 from idsync.stores.common import rows
-from idsync.stores.common.lanes import LANE_COLUMN, cut_page, lanes_of, standings
+from idsync.stores.common.lanes import LANE_COLUMN, cut_page, lanes_of, standings, standings_by_event
 from idsync.stores.common.rows import Row
 from idsync.stores.common.seal import unseal
 from idsync.stores.postgres.db import Db, columns_of
@@ -181,3 +182,8 @@ async def deliveries(db: Db, event: int) -> list[DeliveryRecord]:
         waiting = {row[0]: row for row in await db.read("find_parked_of", event)}
         tried = {one.delivery: one for one in await attempts(db, event)}
     return standings(event, sent, queued, waiting, tried)
+
+
+async def standings_at(db: Db, destination: str, events: Sequence[int]) -> dict[int, Standing]:
+    """Say what became of each of some events at one destination."""
+    return standings_by_event(await db.read("standings", list(events), destination))

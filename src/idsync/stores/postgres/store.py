@@ -20,6 +20,7 @@ from idsync.model.plan import (
     Snapshot,
     Waiting,
 )
+from idsync.model.replay import Standing
 from idsync.model.values import EntityId, Instant, PeerName
 from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, PassedOn, Stats
 from idsync.stores.common.retention import Retention
@@ -113,6 +114,11 @@ class PostgresStore:
         """Inbox rows whose event goes out, oldest first, up to the first that somebody may still add."""
         async with self._connections.taken(Use.VIEW) as db:
             return await directory.passed_on(db, wanted, limit)
+
+    async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:
+        """What became of each of some events at one destination."""
+        async with self._connections.taken(Use.VIEW) as db:
+            return await lanes.standings_at(db, destination, events)
 
     # --- Directory
 

@@ -110,7 +110,9 @@ def lock(path: Path) -> int:
     try:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT, PRIVATE)
     except OSError as fault:
-        raise StoreError(f"cannot make the lock file {name}: {fault.strerror}; create its directory first") from fault
+        raise StoreError(
+            f"cannot make the lock file {name}: {fault.strerror}; name a file in a directory that can be written"
+        ) from fault
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as fault:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from idsync.model.delivery import Attempt, Parked, Place
 from idsync.model.destination import Destination, Lane, Level
 from idsync.model.plan import Command, LaneCursor, LanePage
+from idsync.model.replay import Standing
 from idsync.ports import DeliveryRecord, ParkedFilter
 from idsync.stores.common import rows
-from idsync.stores.common.lanes import cut_page, lanes_of, standings
+from idsync.stores.common.lanes import cut_page, lanes_of, standings, standings_by_event
 from idsync.stores.sqlite.db import Db, to_json
 
 
@@ -64,3 +65,8 @@ def deliveries(db: Db, event: int) -> list[DeliveryRecord]:
         waiting = {row[0]: row for row in db.read("find_parked_of", event)}
         tried = {one.delivery: one for one in attempts(db, event)}
     return standings(event, sent, queued, waiting, tried)
+
+
+def standings_at(db: Db, destination: str, events: Sequence[int]) -> dict[int, Standing]:
+    """Say what became of each of some events at one destination."""
+    return standings_by_event(db.read("standings", to_json(list(events)), destination))

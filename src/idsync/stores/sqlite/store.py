@@ -25,6 +25,7 @@ from idsync.model.plan import (
     Snapshot,
     Waiting,
 )
+from idsync.model.replay import Standing
 from idsync.model.values import EntityId, Instant, PeerName
 from idsync.ports import DeliveryRecord, InboxEntry, ParkedFilter, PassedOn, Stats
 from idsync.stores.common.passed import collect
@@ -97,6 +98,10 @@ class SqliteStore:
     async def passed_on(self, wanted: PassedOn, limit: int) -> Sequence[InboxEntry]:
         """Inbox rows whose event goes out, oldest first; other views are answered in between."""
         return await collect(lambda rest, room: self._viewer.read(directory.passed_on, rest, room), wanted, limit)
+
+    async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:
+        """What became of each of some events at one destination."""
+        return await self._viewer.read(lanes.standings_at, destination, events)
 
     # --- Directory
 

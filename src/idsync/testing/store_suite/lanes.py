@@ -8,6 +8,7 @@ from idsync.errors import DataRefused
 from idsync.model.delivery import FIRST_PLACE, Delivery, Outcome, ParkedState, Phases
 from idsync.model.destination import Lane, Level
 from idsync.model.plan import Command, CommandName, Committed, EntityWrite, LaneCursor, LanePage, LaneRow, Plan
+from idsync.model.replay import Standing
 from idsync.model.values import Instant, Subject
 from idsync.ports import DeliveryRecord, DeliveryState, ParkedFilter, Store
 from idsync.testing.store_suite.samples import (
@@ -278,6 +279,53 @@ async def deliveries_of_an_event_show_where_each_stands(store: Store) -> None:
     assert not await store.deliveries(event + 1)
 
 
+async def standings_say_what_became_of_many_events(store: Store) -> None:
+    """At one destination, over all its deliveries of each: one success is a success, then what comes anyway counts."""
+    line = await begin(store)
+    names = ("open", "delivered", "parked", "dead", "skipped", "dropped", "again", "elsewhere")
+    committed = await line.commit(Plan(epoch=0, inbox=tuple(row(name) for name in names)))
+    seqs = dict(zip(names, committed.inbox, strict=True))
+    lane, other = line.audit[0], line.target[0]
+    order = ["delivered", "parked", "dead", "skipped", "dropped", "again", "again", "open"]
+    rows = [LaneRow(lane.id, Subject(f"user/{name}"), 1, seq=seqs[name]) for name in order]
+    rows.append(LaneRow(other.id, Subject("user/elsewhere"), 1, seq=seqs["elsewhere"]))
+    ids = (await line.commit(Plan(epoch=0, deliveries=tuple(rows)))).deliveries
+    delivered, parked, dead, skipped, dropped, failed, again, _, _ = ids
+    await line.commit(
+        Plan(
+            epoch=0,
+            attempts=(
+                tried(delivered, seqs["delivered"]),
+                tried(skipped, seqs["skipped"], outcome=Outcome.SKIPPED),
+                tried(dropped, seqs["dropped"], outcome=Outcome.FAILED),
+                tried(failed, seqs["again"], outcome=Outcome.FAILED),
+                tried(again, seqs["again"]),
+            ),
+            parked=(
+                parked_row(parked, lane, event=seqs["parked"]),
+                msgspec.structs.replace(parked_row(dead, lane, event=seqs["dead"]), state=ParkedState.DEAD),
+                msgspec.structs.replace(parked_row(failed, lane, event=seqs["again"]), state=ParkedState.DEAD),
+            ),
+            progress={lane.id: await line.place(again)},
+        )
+    )
+    await line.tick()
+    found = await store.standings(AUDIT.name, [*seqs.values(), 999])
+    assert {name: found[seq] for name, seq in seqs.items()} == {
+        "open": Standing.UNDER_WAY,
+        "delivered": Standing.DELIVERED,
+        "parked": Standing.UNDER_WAY,
+        "dead": Standing.DEAD,
+        "skipped": Standing.SKIPPED,
+        "dropped": Standing.SKIPPED,
+        "again": Standing.DELIVERED,
+        "elsewhere": Standing.NONE,
+    }
+    assert found[999] is Standing.NONE
+    assert (await store.standings(TARGET.name, [seqs["elsewhere"]])) == {seqs["elsewhere"]: Standing.UNDER_WAY}
+    assert await store.standings(AUDIT.name, []) == {}
+
+
 async def commands_wait_in_order_until_they_are_carried_out(store: Store) -> None:
     """Each with an id of its own, that no later one gets again."""
     line = await begin(store)
@@ -330,6 +378,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     attempts_of_an_event_come_oldest_first,
     plan_that_is_repeated_writes_each_try_once,
     deliveries_of_an_event_show_where_each_stands,
+    standings_say_what_became_of_many_events,
     commands_wait_in_order_until_they_are_carried_out,
     position_of_a_lane_that_was_never_opened_is_refused,
 )

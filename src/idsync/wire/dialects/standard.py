@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from idsync.wire.dialects.checks import (
     SIGNATURES_MAX,
     conclude,
-    digest,
     find_text_problem,
     is_signed,
     parse_unix_time,
@@ -72,13 +71,14 @@ class Standard(msgspec.Struct, frozen=True):
 
     def sign(self, secrets: Sequence[Secret], outgoing: Outgoing) -> list[tuple[str, str]]:
         """Send one signature for each secret that can sign."""
-        timestamp = str(outgoing.sent_at // 1000)
-        content = _content(outgoing.event_id, timestamp, outgoing.body)
+        event_id, timestamp = outgoing.event_id, str(outgoing.sent_at // 1000)
+        content = _content(event_id, timestamp, outgoing.body)
         prefix = self.prefixes[0]
+        signatures = " ".join([_signature(one, content) for one in secrets if one.may_sign])
         return [
-            (f"{prefix}id", outgoing.event_id),
-            (f"{prefix}timestamp", timestamp),
-            (f"{prefix}signature", " ".join(_signatures(secrets, content))),
+            (prefix + "id", event_id),
+            (prefix + "timestamp", timestamp),
+            (prefix + "signature", signatures),
         ]
 
     def verify(self, secrets: Sequence[Secret], incoming: Incoming) -> Verified | Refused:
@@ -105,15 +105,16 @@ class Standard(msgspec.Struct, frozen=True):
 
 
 def _content(event_id: str, timestamp: str, body: bytes) -> bytes:
-    return b"%b.%b.%b" % (event_id.encode(), timestamp.encode(), body)
+    return f"{event_id}.{timestamp}.".encode() + body
 
 
-def _signatures(secrets: Iterable[Secret], content: bytes) -> Iterable[str]:
-    for secret in secrets:
-        if isinstance(secret.key, bytes):
-            yield "v1," + to_base64(digest(secret.key, content)).decode()
-        elif isinstance(secret.key, Ed25519PrivateKey):
-            yield "v1a," + to_base64(secret.key.sign(content)).decode()
+def _signature(secret: Secret, content: bytes) -> str:
+    """Sign with a secret that may."""
+    if isinstance(secret.key, bytes):
+        return "v1," + to_base64(secret.digest(content)).decode()
+    if isinstance(secret.key, Ed25519PrivateKey):
+        return "v1a," + to_base64(secret.key.sign(content)).decode()
+    raise TypeError("a public key does not sign")
 
 
 def _of_version(mark: str, signatures: str) -> list[str]:

@@ -28,7 +28,7 @@ async def test_database_that_is_not_in_utf8_is_refused(postgres: PostgresServer)
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("postgresql://postgres:hunter2@127.0.0.1:1/x?sslmode=disable", "it is tried again"),
+        ("postgresql://postgres:hunter2@127.0.0.1:1/x?sslmode=disable", "it cannot be reached"),
         ("postgresql://postgres:hunter2@127.0.0.1:{port}/missing", "create the database first"),
         ("postgresql://nobody_here:hunter2@127.0.0.1:{port}/postgres", "check the user"),
     ],

@@ -160,22 +160,3 @@ async def test_what_no_hook_sees_is_captured(app: MariadbApp, make_peer: MakePee
     assert await peer.reader.read(Kind.SESSION, ExternalId("s1")) is None
     assert batch.observations[4].fields["ban_expires_at"] == "2026-12-31T11:00:00.000Z"
     assert "token" not in str(await app.run("SELECT CAST(new AS char) FROM idsync_app_outbox"))
-
-
-async def test_our_user_is_a_whole_row_and_our_ban_ends_the_sessions(app: MariadbApp, make_peer: MakePeer) -> None:
-    """As Better Auth makes and bans them itself."""
-    await app.script(AUTH + SIGN_UP + SESSION)
-    peer = make_peer(*better_auth_tables({}))
-    await peer.install()
-    image = await look(peer, "u1")
-    key = peer.target.choose_id(Kind.USER)
-    assert key is not None
-    assert len(key) == 32
-    (made,) = await write(peer, create_of(1, roles=["admin", "user"], email_verified=True))
-    assert made.effect is Effect.WRITTEN
-    row = await app.run("SELECT emailVerified, role, createdAt = updatedAt FROM user WHERE id <> 'u1'")
-    assert row == [[1, "admin,user", 1]]
-    (result,) = await write(peer, update_of(image, {"banned": True, "ban_reason": "spam"}))
-    assert result.effect is Effect.WRITTEN
-    assert await app.run("SELECT 1 FROM session") == []
-    assert {one.origin for one in await observed(peer) if one.kind == Kind.SESSION} == {"entity-1:update"}

@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from idsync.connectors.better_auth import better_auth_tables
-from idsync.model.delivery import Effect
 from idsync.model.event import Op
 from idsync.model.values import Kind
-from idsync.testing.target_suite import create_of, update_of
 from tests.servers import PostgresApp
-from tests.unit.connectors.servers.app import MakePeer, look, observed, write
+from tests.unit.connectors.servers.app import MakePeer, observed
 
 SCHEMA = (Path(__file__).parents[5] / "examples" / "better-auth" / "schema.postgres.sql").read_text()
 SIGN_UP = "INSERT INTO \"user\" (id, name, email, \"emailVerified\") VALUES ('u1', 'Ada', 'Ada@Example.com', false);"
@@ -44,23 +42,3 @@ async def test_what_no_hook_sees_is_captured(app: PostgresApp, make_peer: MakePe
     banned = next(one for one in await observed(peer) if one.op is Op.UPDATED)
     assert banned.fields["ban_expires_at"] == "2026-12-31T11:00:00.000Z"
     assert "a token" not in str(await app.run("SELECT old::text, new::text FROM idsync_app.outbox"))
-
-
-async def test_our_user_is_a_whole_row_and_our_ban_ends_the_sessions(app: PostgresApp, make_peer: MakePeer) -> None:
-    """As Better Auth makes and bans them itself."""
-    await app.script(SCHEMA + SIGN_UP + SESSION)
-    peer = make_peer(*better_auth_tables({}))
-    await peer.install()
-    await look(peer, "u1")
-    key = peer.target.choose_id(Kind.USER)
-    assert key is not None
-    assert len(key) == 32
-    (made,) = await write(peer, create_of(1, roles=["admin", "user"], email_verified=True))
-    assert made.effect is Effect.WRITTEN
-    row = await app.run('SELECT "emailVerified", role, "createdAt" = "updatedAt" FROM "user" WHERE id <> \'u1\'')
-    assert row == [[True, "admin,user", True]]
-    ban = update_of(await look(peer, "u1"), {"banned": True, "ban_reason": "spam"})
-    (result,) = await write(peer, ban)
-    assert result.effect is Effect.WRITTEN
-    assert await app.run("SELECT 1 FROM session") == []
-    assert {one.origin for one in await observed(peer) if one.kind == Kind.SESSION} == {"entity-1:update"}
