@@ -1,16 +1,21 @@
-"""Everything that is counted, in the text format of Prometheus (version 0.0.4)."""
+"""Everything that is counted: as Prometheus reads it, and as one answer (`get_metrics()` of seed 003)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from idsync.api.http import Answer, Outcome
-from idsync.api.service import Call, Service
+from idsync.api.health import healths_of, with_health
+from idsync.api.http import Answer, Outcome, answer_json
+from idsync.api.keys import Scope
+from idsync.api.service import Call, Operation, Service
+from idsync.api.views import EndpointCounts, StatsView, verdict_counts
 from idsync.model.delivery import Parked, ParkedState
 from idsync.model.values import Instant
+from idsync.pipeline.parts.health import EndpointHealth
+from idsync.pipeline.parts.routes import endpoint_name
 from idsync.ports import ParkedFilter, Stats
-from idsync.telemetry import LATENCY_BOUNDS_S, Histogram
+from idsync.telemetry import LATENCY_BOUNDS_S, Counters, Histogram
 
 METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 STATS_AGE_MAX_S: Final = 1.0
@@ -21,6 +26,11 @@ PARKED_LOOKED_AT: Final = 2_000
 BREAKER_STATES: Final = ("closed", "half_open", "open")
 SERIES_MAX: Final = 2_000
 """Series of one scrape: labels are bounded where they are made, and here once more."""
+
+
+TRIES: Final = "idsync_deliveries_total"
+SECONDS: Final = "idsync_delivery_seconds"
+SUCCESSFUL: Final = frozenset({"delivered"})
 
 
 class MetricDoc(NamedTuple):
@@ -86,7 +96,7 @@ class Metrics:
             *_write_counters(service),
             *_write_stats(stats),
             *_write_parked(parked, now),
-            *_write_endpoints(service, now),
+            *_write_endpoints(service, await healths_of(service.store), now),
         ]
         return Answer(200, "".join(lines).encode(), METRICS_TYPE)
 
@@ -135,10 +145,11 @@ def _write_parked(parked: Sequence[Parked], now: Instant) -> Iterator[str]:
     yield from _write_samples("idsync_oldest_parked_seconds", "gauge", oldest.items())
 
 
-def _write_endpoints(service: Service, now: Instant) -> Iterator[str]:
-    """How endpoints do, as of the last look; each is one series of each name, and one for each state."""
+def _write_endpoints(service: Service, healths: Mapping[str, EndpointHealth], now: Instant) -> Iterator[str]:
+    """How endpoints do; each is one series of each name, and one for each state of its breaker."""
     endpoints = service.endpoints.destinations()
-    found = [(one.name, service.endpoints.health(one.name.removeprefix("endpoint:"))) for one in endpoints]
+    known = {endpoint_name(name): health for name, health in healths.items()}
+    found = [(one.name, known.get(one.name, EndpointHealth())) for one in endpoints]
     enabled = [(one.name, float(one.is_enabled)) for one in endpoints]
     yield from _write_samples("idsync_endpoint_enabled", "gauge", enabled)
     states = [(f"{name}:{state}", float(health.breaker == state)) for name, health in found for state in BREAKER_STATES]
@@ -175,3 +186,79 @@ def _labels(name: str, label: str) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def operations_of_stats() -> list[Operation]:
+    """Document and serve the counts."""
+    return [
+        Operation(
+            method="GET",
+            path="/v1/stats",
+            name="showStats",
+            summary="How much there is of everything.",
+            run=show_stats,
+            scope=Scope.READ,
+            answers={200: StatsView},
+        )
+    ]
+
+
+async def show_stats(service: Service, _: Call) -> Outcome:
+    """Give the counts."""
+    stats = await service.store.stats()
+    counters = service.counters
+    endpoints = {
+        one.name: _count(counters, endpoint_name(one.name), one.health.breaker)
+        for one in await with_health(service.store, await service.endpoints.list())
+    }
+    tries = _tries(counters.counts)
+    return answer_json(
+        StatsView(
+            entities=stats.entities,
+            inbox=stats.inbox,
+            waiting=stats.waiting,
+            rereads=stats.rereads,
+            conflicts=stats.conflicts,
+            size_bytes=stats.size_bytes,
+            queued=stats.queued,
+            parked=stats.parked,
+            dead=stats.dead,
+            verdicts=verdict_counts(counters.counts),
+            total_deliveries=sum(tries.values()),
+            successful_deliveries=sum(count for (_, outcome), count in tries.items() if outcome in SUCCESSFUL),
+            failed_deliveries=sum(count for (_, outcome), count in tries.items() if outcome not in SUCCESSFUL),
+            avg_latency_ms=_average_ms(counters, None),
+            endpoints=endpoints,
+        )
+    )
+
+
+def _count(counters: Counters, destination: str, breaker: str) -> EndpointCounts:
+    own = {outcome: count for (name, outcome), count in _tries(counters.counts).items() if name == destination}
+    successful = sum(count for outcome, count in own.items() if outcome in SUCCESSFUL)
+    return EndpointCounts(
+        deliveries=sum(own.values()),
+        successful=successful,
+        failed=sum(own.values()) - successful,
+        latency_ms=_average_ms(counters, destination),
+        breaker=breaker,
+    )
+
+
+def _tries(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """(endpoint, outcome) → tries."""
+    found: dict[tuple[str, str], int] = {}
+    for (name, label), count in counts.items():
+        destination, _, outcome = label.rpartition(":")
+        if name == TRIES and destination.startswith("endpoint:"):
+            found[destination, outcome] = count
+    return found
+
+
+def _average_ms(counters: Counters, destination: str | None) -> float | None:
+    """How long tries took on average, those of one destination or of all; None: there was none."""
+    found = [
+        one for (name, label), one in counters.histograms.items() if name == SECONDS and destination in {None, label}
+    ]
+    count = sum(one.count for one in found)
+    return round(sum(one.sum_s for one in found) / count * 1000, 3) if count else None
