@@ -76,7 +76,7 @@ def api() -> Iterator[str]:
     yield "A key is sent as `Authorization: Bearer <key>`. It has a set of scopes: `publish`, `read`, `admin`, which is"
     yield "all of them. Refusals are problem+json (RFC 9457), each with a stable `type`, `urn:idsync:problem:<slug>`."
     yield "Pages give `next`, the `after` of the page that follows. What is marked *once* takes an `Idempotency-Key`:"
-    yield "the same request under the same key gets the first answer again for 24 hours, with `Idempotent-Replay: true`;"
+    yield "the same request under the same key gets the first answer again for a day, with `Idempotent-Replay: true`;"
     yield "another one under it is refused. What is marked *revision* answers with an `ETag` for a later `If-Match`.\n"
     yield "| operation | scope | what it does | takes | refusals of its own |\n|---|---|---|---|---|"
     for one in operations:

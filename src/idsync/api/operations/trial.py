@@ -17,6 +17,8 @@ from idsync.pipeline.sending.requests import batch_request_of, rendered, request
 from idsync.ports import Request
 
 TEST_TYPE: Final = "endpoint.test"
+TIMEOUT_S_MAX: Final = 25.0
+"""Of a trial: whoever asked for it waits for its answer."""
 
 
 async def run_test(service: Service, call: Call) -> Outcome:
@@ -25,7 +27,9 @@ async def run_test(service: Service, call: Call) -> Outcome:
     if endpoint is None:
         return Problem(ProblemType.NOT_FOUND, "There is no endpoint of this name; see /v1/endpoints.")
     event_id = service.clock.new_id()
-    response = await service.sender.send(_test_request(service, endpoint, event_id))
+    request = _test_request(service, endpoint, event_id)
+    bounded = msgspec.structs.replace(request, timeout_s=min(request.timeout_s, TIMEOUT_S_MAX))
+    response = await service.sender.send(bounded)
     is_delivered = outcome_of(response) in SETTLED
     size_max = service.settings.delivery.response_bytes_max
     return answer_json(view_test(event_id, response, is_delivered=is_delivered, response_bytes_max=size_max))
