@@ -12,6 +12,11 @@ from typing import Any
 import typer
 
 from idsync import errors
+from idsync.api.http import describe_shape
+from idsync.api.openapi import problems_of
+from idsync.api.operations import build_operations
+from idsync.api.operations.metrics import METRICS
+from idsync.api.service import Operation
 from idsync.cli import build_cli
 from idsync.config import describe_settings
 
@@ -36,6 +41,7 @@ def main() -> None:
     """Write every page, or compare every page."""
     pages = {
         "settings.md": "# Settings\n\n" + "\n".join(settings()),
+        "api.md": "# HTTP API\n\n" + "\n".join(api()),
         "cli.md": "# Commands\n\n" + "\n".join(commands()),
         "errors.md": "# Errors\n\n```\n" + str(errors.__doc__) + "```\n\n" + "\n".join(error_rows()),
         "states.md": "# States\n\n" + "\n".join(states()),
@@ -61,6 +67,32 @@ def settings() -> Iterator[str]:
     for one in describe_settings():
         cells = (f"`{one.path}`", one.type, one.default, one.unit, one.range, one.meaning)
         yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def api() -> Iterator[str]:
+    """Every operation: what it takes, what it answers, what it refuses."""
+    operations = build_operations()
+    yield "The same as the service draws it for programs: `GET /openapi.json` (OpenAPI 3.1).\n"
+    yield "A key is sent as `Authorization: Bearer <key>`. It has a set of scopes: `publish`, `read`, `admin`, which is"
+    yield "all of them. Refusals are problem+json (RFC 9457), each with a stable `type`, `urn:idsync:problem:<slug>`."
+    yield "Pages give `next`, the `after` of the page that follows. What is marked *once* takes an `Idempotency-Key`:"
+    yield "the same request under the same key gets the first answer again for a day, with `Idempotent-Replay: true`;"
+    yield "another one under it is refused. What is marked *revision* answers with an `ETag` for a later `If-Match`.\n"
+    yield "| operation | scope | what it does | takes | refusals of its own |\n|---|---|---|---|---|"
+    for one in operations:
+        marks = "".join(f" *{mark}*" for mark, is_so in (("once", one.is_once), ("revision", one.gives_etag)) if is_so)
+        refusals = ", ".join(f"{kind.status} {kind.slug}" for kind in problems_of(one) if kind in one.problems)
+        scope = f"`{one.scope.value}`" if one.scope is not None else "none"
+        cells = (f"`{one.method} {one.path}`{marks}", scope, one.summary, _taken(one), refusals)
+        yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _taken(operation: Operation) -> str:
+    """Name the parameters and the members of the body."""
+    query = list(describe_shape(operation.query)[0]) if operation.query is not None else []
+    fields = getattr(operation.body, "__struct_encode_fields__", ())
+    parts = [", ".join(f"`?{name}`" for name in query), ", ".join(f"`{name}`" for name in fields)]
+    return "; ".join(part for part in parts if part)
 
 
 def commands() -> Iterator[str]:
@@ -109,8 +141,8 @@ def _values(file: Path, name: str) -> Iterator[tuple[str, str]]:
 
 
 def metrics() -> Iterator[str]:
-    """Every name that the code counts under, with the place that counts it."""
-    yield "| name | kind | counted in |\n|---|---|---|"
+    """Every name that the code counts under, what it means, and the place that counts it."""
+    yield "| name | kind | labels | what it counts | counted in |\n|---|---|---|---|---|"
     found: dict[str, tuple[str, set[str]]] = {}
     for file in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -119,8 +151,11 @@ def metrics() -> Iterator[str]:
                 first = node.args[0]
                 if kind and isinstance(first, ast.Constant) and str(first.value).startswith("idsync_"):
                     found.setdefault(str(first.value), (kind, set()))[1].add(str(file.relative_to(SOURCES)))
-    for name, (kind, files) in sorted(found.items()):
-        yield f"| `{name}` | {kind} | {', '.join(f'`{one}`' for one in sorted(files))} |"
+    for name in sorted({*found, *METRICS}):
+        kind, files = found.get(name, ("gauge", {"api/operations/metrics.py"}))
+        labels = ", ".join(f"`{label}`" for label in METRICS[name].labels)
+        places = ", ".join(f"`{one}`" for one in sorted(files))
+        yield f"| `{name}` | {kind} | {labels} | {_cell(METRICS[name].help)} | {places} |"
 
 
 def _cell(text: object) -> str:

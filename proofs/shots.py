@@ -53,7 +53,9 @@ TYPES: Final = (
 )  # fmt: skip
 PATHS: Final = (
     "/v1/entities", "/v1/inbox", "/v1/waiting", "/v1/deliveries", "/v1/conflicts", "/v1/peers", "/v1/endpoints",
-    "/v1/stats",
+    "/v1/stats", "/v1/events", "/v1/events/1", "/v1/events/nobody/deliveries", "/v1/events/1/attempts", "/v1/keys",
+    "/v1/keys/nobody", "/v1/replays", "/v1/replays/nobody", "/v1/endpoints/audit", "/v1/endpoints/nobody/test",
+    "/v1/endpoints/audit/rotate-secret", "/v1/endpoints/audit/attempts", "/v1/endpoints/%2e%2e", "/v1/endpoints/a%2fb",
     "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/v1/entities/018f0000-0000-7000-8000-000000000000",
     "/v1/entities/018f0000-0000-7000-8000-000000000000/explain", "/v1//events", "/v1/events/", "/v1/events/..",
     "/receive/",
@@ -62,13 +64,28 @@ PATHS: Final = (
     "/v1/entities/%ff", "/v1/entities/" + "a" * 3_000, "//", "/\\", "/v1/deliveries/requeue",
     "/v1/waiting/requeue", "*",
 )  # fmt: skip
-PARAMETERS: Final = ("after", "limit", "kind", "find", "event", "state", "destination", "wait_s", "page", "", "a" * 50)
+PARAMETERS: Final = (
+    "after",
+    "limit",
+    "kind",
+    "find",
+    "event",
+    "state",
+    "destination",
+    "wait_s",
+    "types",
+    "since",
+    "page",
+    "",
+    "a" * 50,
+)
 METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "M-SEARCH")
 HEADERS: Final = (
     b"x-a: 1", b"expect: 100-continue", b"content-type: text/plain", b"content-type: application/json; charset=utf-16",
     b"content-encoding: gzip", b"authorization: Basic eA==", b"authorization: Bearer", b"authorization:",
     b"cookie: a=b; c=d",
-    b"idempotency-key: a.b", b"idempotency-key: \xff", b"idempotency-key: " + b"k" * 3_000, b"webhook-id: other",
+    b"idempotency-key: a.b", b"idempotency-key: \xff", b"idempotency-key: " + b"k" * 3_000, b"idempotency-key: again",
+    b"if-match: *", b'if-match: "1"', b"if-match: x", b"webhook-id: other",
     b"webhook-timestamp: 99999999999999999999", b"webhook-signature: v1,AAAA v1,",
     b"webhook-signature: " + b"v1,a " * 1_000,
     b"x-webhook-signature: t=,v1=", b"traceparent: 00-zz-01", b"upgrade: websocket", b"connection: close",

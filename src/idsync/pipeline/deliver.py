@@ -23,6 +23,7 @@ from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.sending.batches import Batch, Batches, by_key
+from idsync.pipeline.sending.counts import count_answer
 from idsync.pipeline.sending.endpoint import HTTP_GONE, Endpoint, is_absent, outcome_of
 from idsync.pipeline.sending.gate import Gate
 from idsync.pipeline.sending.keys import Item, Key, KeyPhase
@@ -240,8 +241,7 @@ class EndpointDeliverer:
         del self._under_way[subject]
         crash.point("send.answered")
         outcome = outcome_of(response)
-        self._counters.add("idsync_deliveries_total", f"{self.name}:{outcome}")
-        self._counters.observe("idsync_delivery_seconds", self.name, response.latency_s)
+        count_answer(self._counters, self.name, outcome, response)
         if self._batches is not None:
             self._take_batch(self._batches, self._batches.under_way.pop(subject), sent_at, response)
             return

@@ -140,5 +140,5 @@ async def test_the_document_is_kept_on_postgresql(postgres_url: str) -> None:
 @pytest.mark.long
 async def test_the_document_is_kept_when_asked_long(postgres_url: str) -> None:
     """More of the same, on both."""
-    await run_contract("sqlite:///:memory:", 25)
-    await run_contract(postgres_url, 15)
+    await run_contract("sqlite:///:memory:", 12)
+    await run_contract(postgres_url, 8)

@@ -19,6 +19,7 @@ from idsync.api.keys import (
 )
 from idsync.config import parse_settings
 from idsync.model.values import Instant
+from idsync.stores.postgres import open_store as open_postgres_store
 from idsync.stores.sqlite import SqliteStore, open_store
 from tests.unit.api.conftest import Line, problem_of
 
@@ -141,6 +142,21 @@ async def test_a_key_that_another_process_deleted_ends_within_a_second(store: Sq
     assert await theirs.check(head, Scope.READ, 100.4) is None
     refusals = await asyncio.gather(*(theirs.check(head, Scope.READ, 101.0) for _ in range(3)))
     assert all(one is not None for one in refusals)
+
+
+async def test_a_key_that_another_process_made_and_deleted_on_postgresql(postgres_url: str) -> None:
+    """Two processes on one database: what the one does, the other knows at its next look."""
+    ours_store, theirs_store = await open_postgres_store(postgres_url), await open_postgres_store(postgres_url)
+    ours, theirs = ApiKeys([hash_key(KEY)], ours_store), ApiKeys([hash_key(KEY)], theirs_store)
+    made = await ours.add("ours", [Scope.READ], Instant(1))
+    assert not isinstance(made, TooMany)
+    key, text = made
+    head = {b"authorization": f"Bearer {text}".encode()}
+    assert await theirs.check(head, Scope.READ, 10.0) is None
+    assert await ours.remove(key.id) == key
+    assert await theirs.check(head, Scope.READ, 11.0) is not None
+    await ours_store.close()
+    await theirs_store.close()
 
 
 async def test_the_last_key_that_allows_everything_stays(store: SqliteStore) -> None:

@@ -12,7 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from idsync.api.views import HealthView, ReadyView
 from idsync.app import LoopHealth
+from idsync.model.values import Instant, instant_text
+from idsync.ports import ParkedFilter
 from idsync.telemetry import Counters
+from idsync.testing.wait import until
 from tests.unit.api.conftest import Line
 
 
@@ -119,3 +122,27 @@ async def test_page_needs_nothing_from_outside_and_allows_nothing_but_itself(str
         assert f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" in policy
     assert "unsafe" not in policy
     assert policy.startswith("default-src 'none'")
+
+
+async def test_metrics_show_how_each_endpoint_does(line: Line, stranger: httpx.AsyncClient) -> None:
+    """Its breaker, its pause, why deliveries wait and since when, and why tries failed."""
+    line.app.counters.add("idsync_delivery_errors_total", "endpoint:audit:http_5xx", 3)
+    line.app.counters.observe("idsync_delivery_phase_seconds", "dns", 0.02)
+    later = instant_text(Instant(line.app.clock.now() + 86_400_000))
+    await line.publish(id="later", type="order.paid", not_before=later, data={})
+
+    async def is_parked() -> bool:
+        return bool(await line.app.store.parked(ParkedFilter(destination="endpoint:audit"), 1))
+
+    await until(is_parked)
+    found = await read_metrics(stranger)
+    audit = ("destination", "endpoint:audit")
+    states = {state: found["idsync_endpoint_breaker", (audit, ("state", state))] for state in ("closed", "open")}
+    assert states == {"closed": 1, "open": 0}
+    assert found["idsync_endpoint_enabled", (audit,)] == 1
+    assert found["idsync_endpoint_throttled_seconds", (audit,)] == 0
+    assert found["idsync_endpoint_failing_seconds", (audit,)] == 0
+    assert found["idsync_parked_by_reason", (audit, ("reason", "not_before"))] == 1
+    assert found["idsync_oldest_parked_seconds", (audit,)] >= 0
+    assert found["idsync_delivery_errors_total", (audit, ("error", "http_5xx"))] == 3
+    assert found["idsync_delivery_phase_seconds_count", (("phase", "dns"),)] == 1

@@ -11,9 +11,9 @@ from idsync.api.operations.entities import operations_of_entities
 from idsync.api.operations.events import operations_of_sent
 from idsync.api.operations.inbox import operations_of_inbox
 from idsync.api.operations.keys import operations_of_keys
+from idsync.api.operations.metrics import operations_of_stats
 from idsync.api.operations.ops import PROBES, always, operations_of_ops
 from idsync.api.operations.replays import operations_of_replays
-from idsync.api.operations.stats import operations_of_stats
 from idsync.api.service import Operation
 
 __all__ = ["build_operations", "build_probes"]

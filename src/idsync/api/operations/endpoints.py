@@ -6,8 +6,10 @@ from typing import Annotated, Any, Final, assert_never
 import msgspec
 from msgspec import Meta
 
+from idsync.api.health import with_health
 from idsync.api.http import Answer, Headers, Outcome, Problem, ProblemType, answer_json
 from idsync.api.keys import Scope
+from idsync.api.operations.trial import TEST_TYPE, run_test
 from idsync.api.service import Call, Operation, Service
 from idsync.api.views import (
     EndpointHealthView,
@@ -18,25 +20,14 @@ from idsync.api.views import (
     RotatedView,
     TestView,
     view_endpoint,
-    view_health,
     view_span,
-    view_test,
 )
 from idsync.api.views.endpoints import unmask
 from idsync.app.endpoints import Changed, Created, EndpointState, Invalid, NotFound, ReadOnly, Removed, Taken
 from idsync.config import EndpointSettings, InvalidEndpoint, parse_endpoint
-from idsync.model.delivery import SETTLED, Delivery
-from idsync.model.event import Event
-from idsync.model.values import Subject, instant_text
-from idsync.pipeline.parts.routes import OPERATIONAL
-from idsync.pipeline.sending.batches import Member
-from idsync.pipeline.sending.endpoint import Endpoint, outcome_of
-from idsync.pipeline.sending.requests import batch_request_of, rendered, request_of
-from idsync.ports import Request
 
 PATH: Final = "/v1/endpoints"
 ONE: Final = "/v1/endpoints/{name}"
-TEST_TYPE: Final = "endpoint.test"
 OVERLAP_S: Final = 86_400.0
 PROBLEMS_SHOWN: Final = 10
 IF_MATCH: Final[dict[str, str]] = {
@@ -204,7 +195,8 @@ def _changes(change: Operation) -> list[Operation]:
 async def list_endpoints(service: Service, _: Call) -> Outcome:
     """Give every endpoint, and how much waits for it."""
     stats = await service.store.stats()
-    return answer_json(EndpointPage(items=[view_endpoint(one, stats) for one in await service.endpoints.list()]))
+    found = await with_health(service.store, await service.endpoints.list())
+    return answer_json(EndpointPage(items=[view_endpoint(one, stats) for one in found]))
 
 
 async def get_endpoint(service: Service, call: Call) -> Outcome:
@@ -217,7 +209,7 @@ async def show_health(service: Service, call: Call) -> Outcome:
     found = await service.endpoints.get(call.path["name"])
     if isinstance(found, NotFound):
         return _refuse(found)
-    return answer_json(view_health(found.name, found.health, await service.store.stats()))
+    return answer_json((await _view(service, found)).health)
 
 
 async def list_filters(service: Service, call: Call) -> Outcome:
@@ -292,47 +284,8 @@ async def rotate_secret(service: Service, call: Call) -> Outcome:
     rotated = await service.endpoints.rotate(call.path["name"], body.secret, body.overlap_s)
     if isinstance(rotated, NotFound | ReadOnly | Invalid):
         return _refuse(rotated)
-    view = view_endpoint(rotated.state, await service.store.stats())
+    view = await _view(service, rotated.state)
     return answer_json(RotatedView(endpoint=view, secret=rotated.secret_text), headers=_etag(rotated.state))
-
-
-async def run_test(service: Service, call: Call) -> Outcome:
-    """Send an endpoint a test event and give its answer; a failure is an answer too."""
-    endpoint = service.endpoints.wired(call.path["name"])
-    if endpoint is None:
-        return _refuse(NotFound(call.path["name"]))
-    event_id = service.clock.new_id()
-    response = await service.sender.send(_test_request(service, endpoint, event_id))
-    is_delivered = outcome_of(response) in SETTLED
-    size_max = service.settings.delivery.response_bytes_max
-    return answer_json(view_test(event_id, response, is_delivered=is_delivered, response_bytes_max=size_max))
-
-
-def _test_request(service: Service, endpoint: Endpoint, event_id: str) -> Request:
-    """Sign a test event as any other of the endpoint's; one that takes batches gets a batch of it alone."""
-    now = service.clock.now()
-    subject = Subject(f"endpoint/{endpoint.name}")
-    event = Event(
-        id=event_id,
-        type=TEST_TYPE,
-        source=OPERATIONAL,
-        subject=subject,
-        timestamp=instant_text(now),
-        data=msgspec.Raw(msgspec.json.encode({"endpoint": endpoint.name})),
-    )
-    item = Delivery(
-        id=0,
-        lane=0,
-        subject=subject,
-        event=0,
-        version=0,
-        event_id=event_id,
-        event_type=TEST_TYPE,
-        body=msgspec.json.encode(event),
-    )
-    if endpoint.batch is not None:
-        return batch_request_of(endpoint, [Member(subject, item, rendered(endpoint, item))], now)
-    return request_of(endpoint, item, now)
 
 
 def _read(body: Mapping[str, object], service: Service) -> EndpointSettings | Problem:
@@ -369,15 +322,19 @@ async def _answer(
     """Show an endpoint, or say why there is none to show."""
     match found:
         case EndpointState():
-            view = view_endpoint(found, await service.store.stats())
-            return answer_json(view, headers=_etag(found))
+            return answer_json(await _view(service, found), headers=_etag(found))
         case Created():
-            view = view_endpoint(found.state, await service.store.stats())
+            view = await _view(service, found.state)
             location = (b"location", f"{PATH}/{found.state.name}".encode())
             made = NewEndpointView(endpoint=view, secret=found.secret_text)
             return answer_json(made, 201, (location, *_etag(found.state)))
         case _:
             return _refuse(found)
+
+
+async def _view(service: Service, state: EndpointState) -> EndpointView:
+    (found,) = await with_health(service.store, [state])
+    return view_endpoint(found, await service.store.stats())
 
 
 def _refuse(refusal: NotFound | Taken | Changed | ReadOnly | Invalid) -> Problem:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from idsync.api.health import with_health
 from idsync.api.http import Outcome, Problem, ProblemType, answer_json
 from idsync.api.keys import Scope
 from idsync.api.operations.endpoints import EndpointName
@@ -172,7 +173,7 @@ async def explain_event(service: Service, call: Call) -> Outcome:
     found = await find_event(service.store, call.path["id"])
     if found is None:
         return NO_EVENT
-    endpoints = await service.endpoints.list()
+    endpoints = await with_health(service.store, await service.endpoints.list())
     chosen = [one for one in endpoints if query.endpoint in {None, one.name}]
     if query.endpoint is not None and not chosen:
         return Problem(ProblemType.NOT_FOUND, "There is no endpoint of this name; see /v1/endpoints.")
