@@ -10,9 +10,10 @@ from idsync.model.values import Instant
 from idsync.pipeline.parts.announce import announcement
 from idsync.ports import DeliveryState
 from idsync.testing.postgres import PostgresServer, Shutdown, open_postgres
-from idsync.testing.sink import open_sink
+from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
 from tests.faults.peers_bugs.conftest import living, reached
+from tests.unit.api.conftest import Line
 from tests.unit.app.conftest import definition, event
 
 
@@ -70,4 +71,15 @@ async def test_operators_endpoint_may_not_lead_inside_either(store_url: str) -> 
             return any(one.reason == "blocked" for records in found for one in records)
 
         await until(is_blocked)
+        assert inside.connections == 0
+
+
+async def test_test_event_may_not_lead_inside_either(store_url: str) -> None:
+    """Logto #9501: the button that tests a webhook posted to addresses inside, and showed what they answered."""
+    async with open_sink(Answer(body=b"inside")) as inside, living(store_url, allowed="[]") as app:
+        async with Line(app).client() as client:
+            made = await client.post("/v1/endpoints", json={"name": "shop", "url": inside.url})
+            assert made.status_code == 201, made.text
+            told = (await client.post("/v1/endpoints/shop/test")).json()
+        assert (told["is_delivered"], told["error"], told["response"]) == (False, "blocked", "")
         assert inside.connections == 0
