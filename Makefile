@@ -5,7 +5,7 @@ PYTHON ?= python3
 CLAIM  ?= line
 PY     := .venv/bin/python
 VENV   := .venv/.installed
-NODE   := examples/better-auth/node_modules/.stamp
+NODE   := $(patsubst %,%/node_modules/.stamp,examples/better-auth tests/e2e/receivers)
 QUIET  := --quiet --disable-pip-version-check
 LOCK   := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -68,7 +68,7 @@ $(VENV): .venv/.locked pyproject.toml
 	$(PY) -m pip install $(QUIET) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(NODE): examples/better-auth/package-lock.json
+$(NODE): %/node_modules/.stamp: %/package-lock.json
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { echo "This target needs Node >= 20 with npm" >&2; exit 1; }
-	cd $(dir $(@D)) && npm ci --ignore-scripts --no-audit --no-fund
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@

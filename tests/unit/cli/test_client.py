@@ -128,7 +128,7 @@ def test_a_service_whose_loop_is_dead_is_unhealthy(run: Run, scripted: tuple[Scr
     }
     counts = dict.fromkeys(("entities", "inbox", "waiting", "rereads", "conflicts", "size_bytes"), 0)
     counts |= dict.fromkeys(("total_deliveries", "successful_deliveries", "failed_deliveries"), 0)
-    tables: dict[str, object] = dict.fromkeys(("queued", "parked", "dead", "verdicts", "endpoints"), {})
+    tables: dict[str, object] = {name: {} for name in ("queued", "parked", "dead", "verdicts", "endpoints")}
     everything = {**health, **counts, **tables, "avg_latency_ms": None, "items": []}
     result = run("status", "--url", scripted[0](200, json.dumps(everything).encode(), {}), "--key", "k")
     assert result.exit_code == 1
