@@ -43,3 +43,24 @@ def test_the_configuration_of_the_design_is_valid() -> None:
         contract, environ={"IDSYNC_API_KEY": "k" * 32, "PAYLOAD_API_KEY": "p", "AUDIT_SECRET": "whsec_" + "A" * 32}
     )
     assert list(settings.peers) == ["auth", "app", "cms"]
+
+
+@pytest.mark.parametrize("page", ["comparison.md", "peers-bugs.md"])
+def test_every_test_that_a_table_names_exists(page: str) -> None:
+    """What is said to be shown is shown by something."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)(?:\[[\w-]+\])?`", (ROOT / "docs" / page).read_text())
+    assert len(named) >= 25
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / file).exists()
+        or not re.search(rf"^(async )?def {name}\(", (ROOT / file).read_text(), re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_every_feature_of_others_is_shown_by_a_test_or_said_to_be_absent() -> None:
+    """A row without either would be a claim that nobody can check."""
+    rows = re.findall(r"^\| (?!Feature|---).*$", (ROOT / "docs" / "comparison.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if ("`tests/" in row) is ("| not here |" in row)] == []
+    assert len(rows) >= 35

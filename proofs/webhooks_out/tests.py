@@ -11,7 +11,7 @@ from proofs.pair import ROOT
 
 TIME_S_MAX: Final = 1_800
 SUMMARY: Final = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed|deselected)")
-NAMED: Final = re.compile(r"`(tests/[\w/]+\.py::\w+)`")
+NAMED: Final = re.compile(r"`(tests/[\w/]+\.py::\w+(?:\[[\w-]+\])?)`")
 """A test as a table of the documentation names it."""
 
 
