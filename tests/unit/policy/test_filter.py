@@ -23,7 +23,9 @@ from idsync.policy.filter import matches
         (("*", "!user.deleted"), "user.deleted", False),
         (("!user.*", "user.created", "session.*"), "user.created", False),
         (("!user.*", "session.*"), "session.revoked", True),
-        (("!user.*",), "session.revoked", False),
+        (("!user.*",), "session.revoked", True),
+        (("!user.*", "!session.revoked"), "session.revoked", False),
+        (("!user.*", "user.created"), "session.revoked", False),
         (("*", "!*"), "user.created", False),
     ],
 )
