@@ -24,6 +24,8 @@ from idsync.policy.filter import matches
         (("!user.*", "user.created", "session.*"), "user.created", False),
         (("!user.*", "session.*"), "session.revoked", True),
         (("!user.*",), "session.revoked", True),
+        (("!user.*", "!session.revoked"), "session.revoked", False),
+        (("!user.*", "user.created"), "session.revoked", False),
         (("*", "!*"), "user.created", False),
     ],
 )
