@@ -6,6 +6,7 @@ CLAIM  ?= line
 PY     := .venv/bin/python
 VENV   := .venv/.installed
 NODE   := $(patsubst %,%/node_modules/.stamp,examples/better-auth tests/e2e/receivers)
+STEADY := $(patsubst %,--only %,1 2 3 4 5 6)
 QUIET  := --quiet --disable-pip-version-check
 LOCK   := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -26,6 +27,7 @@ test-all: test $(NODE)  ## Run every test, and every proof in its short form [no
 	$(PY) -m pytest -m "node or browser or long" --timeout=1800
 	$(PY) -m proofs line
 	$(PY) -m proofs postgres
+	$(PY) -m proofs webhooks-out $(STEADY)
 
 check: $(VENV)  ## Lint, format, types, import law, budgets
 	$(PY) -m ruff check

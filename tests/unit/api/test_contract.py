@@ -1,12 +1,12 @@
 """The document is a contract: what it allows and what it forbids gets an answer that it names, on each store."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import msgspec
-import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -42,6 +42,8 @@ CHECKS = [
 PLACES: tuple[dict[str, str], ...] = ({}, {"name": "audit", "peer": "crm", "id": "1"}, {"name": "shop"})
 """What stands in the places of a path, if they are not made up: what is there, read-only and not."""
 TIMEOUT_S = 20
+TIMES = int(os.environ.get("CONTRACT_TIMES", "1"))
+"""How many times as much is asked; the long form of the claim sets it."""
 
 
 class Nowhere:
@@ -129,16 +131,9 @@ async def run_contract(store_url: str, examples: int) -> None:
 
 async def test_the_document_is_kept_on_sqlite() -> None:
     """No fault of ours, no answer that is not documented, no body of another shape."""
-    await run_contract("sqlite:///:memory:", 3)
+    await run_contract("sqlite:///:memory:", 3 * TIMES)
 
 
 async def test_the_document_is_kept_on_postgresql(postgres_url: str) -> None:
     """The same on the other store."""
-    await run_contract(postgres_url, 2)
-
-
-@pytest.mark.long
-async def test_the_document_is_kept_when_asked_long(postgres_url: str) -> None:
-    """More of the same, on both."""
-    await run_contract("sqlite:///:memory:", 12)
-    await run_contract(postgres_url, 8)
+    await run_contract(postgres_url, 2 * TIMES)

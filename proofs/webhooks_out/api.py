@@ -1,0 +1,34 @@
+"""Claim 5: the API answers as its document says, on both stores, and a key opens what its scopes open."""
+
+import os
+from typing import Final
+
+from proofs.claims import Row, count
+from proofs.webhooks_out.tests import run_tests
+
+CONTRACT: Final = "tests/unit/api/test_contract.py"
+TIMES_FULL: Final = "4"
+"""How many times as much is asked in the long form."""
+SCOPES: Final = "tests/unit/api/test_openapi.py"
+
+
+async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
+    """Ask whatever the document allows and forbids; try every key at every operation."""
+    if full:
+        os.environ["CONTRACT_TIMES"] = TIMES_FULL
+    asked = await run_tests([CONTRACT])
+    tried = await run_tests([SCOPES])
+    return [
+        Row(
+            "no 5xx and no undocumented answer, on SQLite and PostgreSQL",
+            f"{count(asked.passed, 'runs of schemathesis')} passed, {asked.others} did not",
+            "all, at least one for each store",
+            holds=asked.passed > 1 and not asked.others,
+        ),
+        Row(
+            "every operation opens to the scopes that it names, and to no other",
+            f"{count(tried.passed, 'tests')} passed, {tried.others} did not",
+            "all",
+            holds=tried.passed > 0 and not tried.others,
+        ),
+    ]
