@@ -63,4 +63,5 @@ def test_every_feature_of_others_is_shown_by_a_test_or_said_to_be_absent() -> No
     """A row without either would be a claim that nobody can check."""
     rows = re.findall(r"^\| (?!Feature|---).*$", (ROOT / "docs" / "comparison.md").read_text(), re.MULTILINE)
     assert [row for row in rows if ("`tests/" in row) is ("| not here |" in row)] == []
+    assert [row for row in rows if re.search(r"\|\s*\|", row)] == []
     assert len(rows) >= 35

@@ -21,7 +21,7 @@ import svix.webhooks
 from standardwebhooks import WebhookVerificationError
 
 from idsync.app import App, SystemClock, open_app
-from idsync.app.endpoints import Created, EndpointState, Rotated
+from idsync.app.endpoints import Created, Rotated
 from idsync.config import EndpointSettings, parse_endpoint, parse_settings
 from idsync.connectors.webhook import fan_out_arrival
 from idsync.model.event import Arrival
@@ -180,17 +180,22 @@ async def send(receiver: Receiver, folder: Path, first: str, newer: str) -> Sent
         assert isinstance(found, Rotated), found
         await publish(app, receiver, 2)
         await sink.received(3)
-        if receiver.takes_batches:
-            changed = await app.endpoints.change("receiver", {"batch": {"events_max": 3, "linger_ms": 5_000}})
-            assert isinstance(changed, EndpointState), changed
-            await publish(app, receiver, 3, 4, 5)
-            await sink.received(4)
         requests = list(sink.requests)
+    batch = await send_batch(receiver, folder, newer) if receiver.takes_batches else None
     async with open_sink() as sink, running(receiver, folder, SlowClock(), "slow") as app:
         await make(app, receiver, sink.url, first)
         await publish(app, receiver, 1)
         (old,) = await sink.received(1)
-    return Sent(requests[0], requests[1], requests[2], requests[3] if receiver.takes_batches else None, old)
+    return Sent(requests[0], requests[1], requests[2], batch, old)
+
+
+async def send_batch(receiver: Receiver, folder: Path, secret: str) -> Received:
+    """Let three events go together."""
+    async with open_sink() as sink, running(receiver, folder, SystemClock(), "batch") as app:
+        await make(app, receiver, sink.url, secret, batch={"events_max": 3, "linger_ms": 5_000})
+        await publish(app, receiver, 3, 4, 5)
+        (batch,) = await sink.received(1)
+    return batch
 
 
 @contextlib.asynccontextmanager
@@ -207,7 +212,7 @@ async def running(receiver: Receiver, folder: Path, clock: Clock, suffix: str = 
         await worker.stop(1.0)
 
 
-async def make(app: App, receiver: Receiver, url: str, secret: str) -> None:
+async def make(app: App, receiver: Receiver, url: str, secret: str, **more: object) -> None:
     """Make the endpoint."""
     settings = parse_endpoint(
         {
@@ -215,6 +220,7 @@ async def make(app: App, receiver: Receiver, url: str, secret: str) -> None:
             "secret": secret,
             "dialect": receiver.dialect,
             "retry": {"first_s": RETRY_S, "jitter": 0},
+            **more,
         }
     )
     assert isinstance(settings, EndpointSettings), settings
