@@ -26,7 +26,18 @@ class Told(NamedTuple):
 async def run_tests(wanted: Sequence[str], *options: str) -> Told:
     """Run files or tests; whatever does not pass counts against them, a run that ends badly as one."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "--quiet", "--tb=no", "-p", "no:cacheprovider", "--timeout=600"),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "--quiet",
+            "--tb=no",
+            "-p",
+            "no:cacheprovider",
+            "--timeout=600",
+            "-n",
+            "auto",
+        ),
         *(*options, *wanted),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))},

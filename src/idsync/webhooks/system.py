@@ -24,6 +24,7 @@ from idsync.errors import (
 )
 from idsync.model.event import Verdict
 from idsync.model.values import Instant
+from idsync.pipeline.parts.health import EndpointHealth, health_setting, read_health
 from idsync.ports import DeliveryRecord, DeliveryState, PassedOn
 from idsync.telemetry import Log
 from idsync.webhooks.blueprint import Blueprint
@@ -177,7 +178,7 @@ class WebhookSystem:
             found = await self.app.endpoints.get(id_)
         if isinstance(found, NotFound):
             raise EndpointNotFound(f"there is no endpoint {id_}")
-        return CircuitState(found.health.breaker)
+        return CircuitState((await self._health(id_)).breaker)
 
     def _definition(self, endpoint: WebhookEndpoint) -> dict[str, object]:
         """Write an endpoint as the configuration does."""
@@ -263,7 +264,7 @@ class WebhookSystem:
             if found is not None and not waiting:
                 return
             if self.app.clock.monotonic() >= ends_at:
-                raise self._why_late(webhook, waiting)
+                raise await self._why_late(webhook, waiting)
             await self.app.clock.sleep(POLL_S)
 
     async def get_metrics(self) -> WebhookMetrics:
@@ -301,11 +302,15 @@ class WebhookSystem:
                     return await self.app.store.deliveries(entry.seq)
         return None
 
-    def _why_late(self, webhook: SentWebhook, waiting: Sequence[DeliveryRecord]) -> Exception:
+    async def _health(self, name: str) -> EndpointHealth:
+        """How an endpoint does now, whichever process delivers to it."""
+        return read_health(await self.app.store.setting(health_setting(name)) or b"")
+
+    async def _why_late(self, webhook: SentWebhook, waiting: Sequence[DeliveryRecord]) -> Exception:
         """Say what a webhook waits for whose time is over; it is still delivered."""
         for one in waiting:
             name = one.destination.partition(":")[2]
-            health = self.app.endpoints.health(name)
+            health = await self._health(name)
             if health.breaker == CircuitState.OPEN:
                 return CircuitBreakerOpen(f"webhook {webhook.id} waits: endpoint {name} rests because it fails")
             if health.throttled_until is not None and health.throttled_until > self.app.clock.now():

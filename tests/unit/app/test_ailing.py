@@ -111,7 +111,11 @@ async def test_breaker_that_one_worker_opened_is_open_for_both(running: Running,
     """Nothing is sent by either until its time is over; then one of them probes, and everything arrives."""
     breaker = {"failure_threshold": 3, "timeout_s": 4.0}
     retry = {"first_s": 0.2, "factor": 1}
-    async with open_sink(*[Answer(status=500)] * 8) as sink, running(postgres_url) as one, running(postgres_url) as two:
+    async with (
+        open_sink(*[Answer(status=500)] * 200) as sink,
+        running(postgres_url) as one,
+        running(postgres_url) as two,
+    ):
         await one.endpoints.create("audit", definition(sink.url, breaker=breaker, retry=retry))
         await one.submit([event(number) for number in range(8)])
         await until(lambda: all(app.endpoints.health("audit").breaker == "open" for app in (one, two)))
