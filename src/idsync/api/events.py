@@ -30,6 +30,7 @@ from idsync.connectors.webhook import WebhookPeer, fan_out_arrival, observation_
 from idsync.deadlines import Deadlines
 from idsync.model.event import Arrival, Receipt, Verdict
 from idsync.model.values import PeerName
+from idsync.pipeline.parts.routes import OPERATIONAL
 from idsync.wire.envelope import Incoming, Limits, Unreadable, kind_and_op, parse_batch
 from idsync.wire.signing import PUBLIC_ERROR, Refused, is_event_id
 
@@ -165,6 +166,8 @@ class Publisher:
         service = self._service
         now = service.clock.now()
         peer = PeerName(event.source or "")
+        if peer == OPERATIONAL:
+            return Unreadable("its source is idsync itself, which nobody else speaks for")
         if peer in service.peers and kind_and_op(event.type) is not None:
             return observation_arrival(
                 event, peer, publisher=PUBLISHER, new_id=service.clock.new_id, now=now, limits=self._limits

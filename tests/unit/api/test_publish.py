@@ -275,6 +275,13 @@ async def test_fault_of_ours_is_confessed_without_its_trace(
     assert "example.com" not in answer.text + log
 
 
+async def test_nobody_speaks_for_idsync(line: Line) -> None:
+    """What it says of itself bears its name, and receivers may trust that."""
+    answer = await line.publish(type="endpoint.disabled", source="idsync")
+    assert (answer.status_code, problem_of(answer)) == (422, "invalid-body")
+    assert not await line.app.store.recent(0, 1)
+
+
 async def test_trace_of_the_request_goes_along(line: Line) -> None:
     """A good `traceparent` is kept with the event; a bad one is dropped without a word."""
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
