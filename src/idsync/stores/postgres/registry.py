@@ -23,12 +23,15 @@ async def begin_epoch(db: Db) -> int:
 
 
 async def lease(db: Db, holder: str, wanted: Sequence[str], ttl_s: float) -> dict[str, int]:
-    """Keep what is the holder's, take what is free or over; give what is the holder's, with its epoch. Writes."""
+    """Keep what is the holder's, take what is free or over; give what is the holder's, with its epoch. Writes.
+
+    Keeping and taking are transactions of their own: whoever waits to take holds nothing that others wait for.
+    """
     if not wanted:
         return {}
-    async with db.transaction():
-        ours: dict[str, int] = await db.read_pairs("renew_leases", holder, list(wanted), ttl_s)
-        if rest := [name for name in wanted if name not in ours]:
+    ours: dict[str, int] = await db.read_pairs("renew_leases", holder, list(wanted), ttl_s)
+    if rest := [name for name in wanted if name not in ours]:
+        async with db.transaction():
             over = [name for (name,) in await db.read("lock_free_leases", rest)]
             ours |= await db.read_pairs("take_leases", holder, rest, ttl_s, over)
     return ours

@@ -1,6 +1,7 @@
 """Leases by row locks: a take-over waits for the plans of the one before, a renewal for nobody."""
 
 import asyncio
+import random
 
 import asyncpg
 
@@ -55,6 +56,20 @@ async def test_plans_under_one_lease_do_not_wait_for_each_other(
         await raw.fetch(VERBS["lock_leases"], ["lane:1"])
         async with asyncio.timeout(2):
             await line.commit(Plan(epoch=0, fences=fences, inbox=(row("e1"),)))
+
+
+async def test_workers_that_want_the_same_leases_do_not_stand_in_each_others_way(store: PostgresStore) -> None:
+    """Whoever keeps some and takes others waits for nobody who waits for him."""
+    await store.start()
+    names = [f"lane:{number}" for number in range(12)]
+    chance = random.Random(20261122)  # which leases, nothing secret
+
+    async def want(holder: str) -> None:
+        for _ in range(150):
+            held = await store.lease(holder, chance.sample(names, 8), 30.0)
+            await store.release(holder, chance.sample(sorted(held), len(held) // 2))
+
+    await asyncio.gather(*(want(holder) for holder in ("one", "two", "three")))
 
 
 async def _is_over(store: PostgresStore, name: str) -> bool:

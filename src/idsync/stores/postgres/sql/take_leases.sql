@@ -1,4 +1,4 @@
--- Takes leases that nobody has, or that are over and locked; the second half of one transaction.
+-- Takes leases that nobody has, or that are over and locked.
 INSERT INTO lease AS l (name, holder, epoch, until)
 SELECT DISTINCT ON (k.name) k.name, $1, nextval('epoch_number'), clock_timestamp() + make_interval(secs => $3)
 FROM unnest($2::text[]) AS k (name) ORDER BY k.name
