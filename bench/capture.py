@@ -28,7 +28,7 @@ from idsync.ports import Rewound
 USERS: Final = 2_000
 WRITES: Final = 50
 """Transactions of one round; each edits a tenth of the users."""
-ROUNDS_MIN: Final = 15
+ROUNDS_MIN: Final = 31
 """They are short: many even out what else the machine does."""
 PAGE_ROWS: Final = CaptureSettings().batch_rows_max
 """As it is by default."""
