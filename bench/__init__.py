@@ -3,6 +3,6 @@
 from bench.measure import measure
 from bench.programs import BenchError
 from bench.report import Report, Row, Spread, draw
-from bench.rounds import BRIEF, FULL, SHORT
+from bench.rounds import BRIEF, FULL, SHORT, Plan
 
-__all__ = ["BRIEF", "FULL", "SHORT", "BenchError", "Report", "Row", "Spread", "draw", "measure"]
+__all__ = ["BRIEF", "FULL", "SHORT", "BenchError", "Plan", "Report", "Row", "Spread", "draw", "measure"]

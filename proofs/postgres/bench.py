@@ -1,14 +1,13 @@
 """Claim 7: on PostgreSQL the line keeps its speed beside bare ceilings, with more processes and more stored."""
 
-import asyncio
-from functools import partial
 from typing import Final
 
-from bench import BRIEF, FULL, SHORT, measure
+from bench import BRIEF, FULL, SHORT
 from bench import Row as Measured
 from proofs.claims import Row
+from proofs.measured import measure_parts
 
-BOUNDED: Final = frozenset({"line", "capture", "processes", "growth"})
+BOUNDED: Final = ("line", "capture", "processes", "growth")
 """The parts of the bench that have bounds here."""
 
 
@@ -17,15 +16,9 @@ async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
 
     The long form has the rounds of `make bench`, and stores as many events as its long form: 5 million.
     """
-    plan = SHORT._replace(sizes=FULL.sizes) if full else BRIEF
-    report = await asyncio.to_thread(partial(measure, plan, store="postgres", only=BOUNDED))
-    return [_row(row) for row in report.rows if row.bound is not None or "process" in row.name or "relay" in row.name]
+    plans = [SHORT._replace(sizes=FULL.sizes)] if full else [BRIEF, SHORT._replace(sizes=BRIEF.sizes)]
+    return await measure_parts(BOUNDED, plans, store="postgres", is_shown=_is_shown)
 
 
-def _row(row: Measured) -> Row:
-    ratio = row.ratio
-    figure = (
-        f"{row.figure:,.1f} {row.unit} beside {row.baseline:,.1f}; ratio {ratio.median:.2f} "
-        f"({ratio.least:.2f} to {ratio.most:.2f}, {row.pairs} pairs)"
-    )
-    return Row(f"{row.name} against {row.against}", figure, row.bound or "given", holds=row.holds is not False)
+def _is_shown(row: Measured) -> bool:
+    return row.bound is not None or "process" in row.name or "relay" in row.name
