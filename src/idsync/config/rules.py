@@ -18,10 +18,15 @@ from idsync.config.values import SecretText, Url, read_key
 from idsync.model.mapping import Rule
 from idsync.model.values import Kind
 from idsync.wire.address import parse_networks
+from idsync.wire.url import parse_url
 
 STORE_SCHEMES: Final = ("sqlite", "postgresql", "redis", "rediss")
 DATABASE_SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 HTTP_SCHEMES: Final = ("http", "https")
+NOT_ONE_URL: Final = (
+    "expected a host that every program reads alike: no backslash, no octal, hexadecimal or short form of an address,"
+    " and no user (`headers` takes an Authorization)"
+)
 ENGINE_SCHEMES: Final = ("nats", "tls", "qstash")
 NATS_SCHEMES: Final = ("nats", "tls", "ws", "wss")
 NEEDS: Final = {"sql": ("database",), "better-auth": ("database", "url", "secret"), "webhook": ("secret",)}
@@ -215,6 +220,8 @@ def check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path, setting
         settings: those of the service that it is of.
     """
     _check_url(draft, endpoint.url, HTTP_SCHEMES, (*path, "url"))
+    if endpoint.url.scheme in HTTP_SCHEMES and endpoint.url.host and parse_url(endpoint.url.reveal()) is None:
+        draft.refuse((*path, "url"), NOT_ONE_URL)
     _check_secrets(draft, endpoint.secret, path)
     if all(one.startswith("!") for one in endpoint.events):
         draft.refuse((*path, "events"), 'only leaves out: say first of what, as in ["*", "!user.deleted"]')

@@ -1,18 +1,15 @@
 """Where a request goes and how it is written: what every sender has in common."""
 
-import re
-from ipaddress import IPv4Address
 from typing import Final
 
 import msgspec
 from yarl import URL
 
 from idsync.ports import Request
+from idsync.wire.url import parse_url
 
 ROUTES_MAX: Final = 4096
 """URLs whose routes a sender remembers: only a shortcut."""
-_AMBIGUOUS: Final = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
-_NUMBER_LAST: Final = re.compile(r"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\.?$")
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -30,34 +27,13 @@ class Route(msgspec.Struct, frozen=True):
 
 
 def parse_route(text: str) -> Route | None:
-    """Read an absolute http or https URL; None: it is none, or names a user, which belongs in a header.
-
-    What programs read in different ways is none either: control characters, backslashes, lone surrogates, and a host
-    that ends in a number without being an address (WHATWG URL §3.5): a resolver may read that as octal, hexadecimal or
-    in a short form.
-    """
-    if _AMBIGUOUS.search(text):
+    """Read where a URL leads; None: it is not one of ours (`parse_url`)."""
+    url = parse_url(text)
+    if url is None or url.raw_host is None or url.port is None:
         return None
-    try:
-        url = URL(text)
-        host, port = url.raw_host, url.port
-        start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}"
-        start.encode()
-    except (ValueError, IndexError):  # yarl 1.25 looks for a host behind the @ of "http://[]@"
-        return None
-    if url.scheme not in {"http", "https"} or not host or not port or (_NUMBER_LAST.search(host) and not _is_v4(host)):
-        return None
-    if url.raw_user is not None or url.raw_password is not None:
-        return None
-    return Route(url, url.scheme == "https", host, port, f"{url.scheme}://{host}|{port}", start)
-
-
-def _is_v4(host: str) -> bool:
-    try:
-        IPv4Address(host)
-    except ValueError:
-        return False
-    return True
+    origin = f"{url.scheme}://{url.raw_host}|{url.port}"
+    start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}"
+    return Route(url, url.scheme == "https", url.raw_host, url.port, origin, start)
 
 
 def render_request(route: Route, request: Request) -> bytes:

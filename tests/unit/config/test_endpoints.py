@@ -169,3 +169,21 @@ def test_no_peer_may_speak_in_the_name_of_the_service() -> None:
     """Operational events come from `idsync`: a peer of that name could forge them."""
     with pytest.raises(ConfigError, match=r"peers\.idsync.*: idsync is the name under which idsync speaks of itself"):
         parse_settings('[peers.idsync]\nconnector = "webhook"\nsecret = "s"')
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://0177.0.0.1/hook",
+        "https://0x7f000001/hook",
+        "https://127.1/hook",
+        "https://example.com\\@10.0.0.1/hook",
+        "https://user:pass@example.com/hook",
+    ],
+)
+def test_url_that_programs_read_in_different_ways_is_refused_where_it_enters(url: str) -> None:
+    """And not only once it is sent to; the text of the URL, which may hold a password, is not repeated."""
+    [problem] = problems({"url": url})
+    assert "every program reads alike" in problem
+    assert "example" not in problem
+    assert "0.0.1" not in problem
