@@ -213,15 +213,19 @@ def _check_member(draft: Draft, peer: str, peers: tuple[str, ...], path: Path) -
         draft.refuse(path, f"is not among the peers of this kind; {nearest(peer, peers)}")
 
 
+def _check_where_to(draft: Draft, url: Url, path: Path) -> None:
+    _check_url(draft, url, HTTP_SCHEMES, path)
+    if url.scheme in HTTP_SCHEMES and url.host and parse_url(url.reveal()) is None:
+        draft.refuse(path, NOT_ONE_URL)
+
+
 def check_endpoint(draft: Draft, endpoint: EndpointSettings, path: Path, settings: Settings) -> None:
     """Record every problem of one endpoint whose types are right.
 
     Args:
         settings: those of the service that it is of.
     """
-    _check_url(draft, endpoint.url, HTTP_SCHEMES, (*path, "url"))
-    if endpoint.url.scheme in HTTP_SCHEMES and endpoint.url.host and parse_url(endpoint.url.reveal()) is None:
-        draft.refuse((*path, "url"), NOT_ONE_URL)
+    _check_where_to(draft, endpoint.url, (*path, "url"))
     _check_secrets(draft, endpoint.secret, path)
     if all(one.startswith("!") for one in endpoint.events):
         draft.refuse((*path, "events"), 'only leaves out: say first of what, as in ["*", "!user.deleted"]')
