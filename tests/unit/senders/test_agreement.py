@@ -15,7 +15,7 @@ from idsync.testing.sink import Then
 from idsync.wire.address import parse_networks
 from tests.unit.senders.conftest import RealClock
 
-PLAYS = 300
+PLAYS = 150
 AT_ONCE = 100
 
 Pair = tuple[FastSender, AiohttpSender]
