@@ -21,9 +21,10 @@ SETTINGS = """
 url = "{url}"
 [delivery]
 allow_cidrs = {allowed}
-lease_s = 2.0
+lease_s = {lease_s}
 """
 HOUR_S = 3_600.0
+LEASE_S = 2.0
 
 
 class AheadClock:
@@ -65,7 +66,7 @@ async def living(
     url: str, *, ahead_s: float = 0.0, sender: Sender | None = None, allowed: str = '["127.0.0.0/8"]'
 ) -> AsyncIterator[App]:
     """One life of a service on this store, until the block ends."""
-    settings = parse_settings(SETTINGS.format(url=url, allowed=allowed))
+    settings = parse_settings(SETTINGS.format(url=url, allowed=allowed, lease_s=LEASE_S))
     app = await open_app(settings, log=Log(io.StringIO()), clock=AheadClock(ahead_s), sender=sender)
     worker = Worker(app)
     await worker.start()

@@ -14,7 +14,7 @@ from idsync.ports import DeliveryRecord, DeliveryState
 from idsync.testing.sink import Answer, Sink, open_sink
 from idsync.testing.wait import until
 from idsync.wire.envelope import Incoming, parse_batch
-from tests.faults.peers_bugs.conftest import living
+from tests.faults.peers_bugs.conftest import LEASE_S, living
 
 FAILED = Answer(status=500)
 SOON: dict[str, object] = {"first_s": 0.05, "cap_s": 0.05}
@@ -76,7 +76,7 @@ async def test_request_that_takes_longer_than_a_lease_is_sent_once(store_url: st
 
     async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(await reader.readuntil(b"\r\n\r\n"))
-        await asyncio.sleep(4.5)  # the lease is over twice
+        await asyncio.sleep(LEASE_S + 0.5)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 

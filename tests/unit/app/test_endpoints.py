@@ -315,7 +315,7 @@ async def test_health_that_another_process_wrote_is_seen_at_the_next_look(runnin
         for stored, failures in ((body, 3), (b"nonsense", 0), (body, 3)):
             await app.store.put_setting("health:audit", stored)
             await app.store.put_setting(REVISION, stored)
-            await until(lambda failures=failures: app.endpoints.health("audit").failures == failures, within_s=2)
+            await until(lambda failures=failures: app.endpoints.health("audit").failures == failures)
             await app.store.put_setting(REVISION, b"moved")
         assert (await state_of(app, "audit")).health.failures == 3
         await app.endpoints.disable("audit", DisabledReason.FAILING)

@@ -16,7 +16,10 @@ NOWHERE = "http://127.0.0.1:9/hook"
 PROGRAM = """
 import asyncio, sys
 sys.path[:0] = [{root!r}]
+from idsync.app.endpoints import book
 from tests.unit.app.conftest import definition, run
+
+book.LEASE_S = 1.0  # who comes next waits until its turn is over
 
 async def main():
     async with run({url!r}) as app:
