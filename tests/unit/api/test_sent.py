@@ -100,8 +100,12 @@ async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.As
     assert (missing.status_code, problem_of(missing)) == (404, "not-found")
 
 
-async def test_what_was_missed_while_disabled_is_counted_then_replayed(line: Line, client: httpx.AsyncClient) -> None:
+async def test_what_was_missed_while_disabled_is_counted_then_replayed(
+    line: Line, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A dry run queues nothing and makes no job; the replay brings the event with its own id."""
+    for module in ("app", "pipeline"):  # the last events of its window are not waited for so long
+        monkeypatch.setattr(f"idsync.{module}.replay{'s' * (module == 'app')}.SLACK_MS", 200)
     async with open_sink() as sink:
         await client.post("/v1/endpoints", json={"name": "shop", "url": f"{sink.url}/", "events": ["order.*"]})
         await client.post("/v1/endpoints/shop/disable")
