@@ -21,9 +21,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
+from random import SystemRandom
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -34,6 +35,8 @@ VERSIONS: Final = {16: "pginstall", 18: "pginstall18"}
 START_S: Final = 30.0
 """How long, in seconds, a server may take to answer, recovery after a crash included."""
 STOP_S: Final = 30.0
+PORTS: Final = range(10_000, 32_768)
+"""Below those that systems give to connections that go out."""
 _SUPERUSER: Final = "postgres"
 _UNPRIVILEGED: Final = "nobody"
 GUARDIAN: Final = """
@@ -214,7 +217,13 @@ def account() -> Account:
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a port that nobody listens on now, nor takes by chance before its server is there or while it is away.
+
+    Raises:
+        RuntimeError: a hundred are taken.
+    """
+    for port in SystemRandom().sample(PORTS, 100):
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free on 127.0.0.1")
