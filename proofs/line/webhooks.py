@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 from standardwebhooks import Webhook
 
-from idsync.api.asgi import build_asgi
+from idsync.api.asgi import HotDoors, build_asgi
 from idsync.api.http import Asgi, Message, Receive, Send
 from idsync.api.keys import ensure_keys
 from idsync.api.listener import open_listener
@@ -119,6 +119,7 @@ async def running(folder: Path, settings: str, clock: FakeClock) -> AsyncIterato
     keys, _ = await ensure_keys(app.store, merged)
     app.is_ready = True
     ready.set_result(build_asgi(app, keys))
+    listener.doors = HotDoors(app, keys)
     line = Line(app, clock, listener.url)
     ticking = asyncio.create_task(line.run_clock())
     try:

@@ -14,15 +14,26 @@ import msgspec
 from starlette.routing import Route, Router
 
 from idsync.api import operations as tables
-from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX, Publisher, Receiver
+from idsync.api.events import (
+    LATE,
+    PUBLISH_PATH,
+    RECEIVE_PREFIX,
+    Publisher,
+    Receiver,
+    answer_receipts,
+    has_list,
+    trace_arrivals,
+)
 from idsync.api.http import (
     TOO_SLOW,
+    Answer,
     Asgi,
     Message,
     Outcome,
     Problem,
     ProblemType,
     Receive,
+    Reply,
     Send,
     answer_other_method,
     check_json,
@@ -36,11 +47,16 @@ from idsync.api.http import (
 from idsync.api.keys import ApiKeys
 from idsync.api.once import HEADER, Caller, Once
 from idsync.api.service import Call, Operation, Run, Service
+from idsync.deadlines import Deadlines, Watch
 from idsync.errors import DataRefused, StoreBusy, StoreError
+from idsync.model.event import Arrival, Receipt
+from idsync.pipeline.ingest import POISON
 
 COMMAND_BYTES_MAX: Final = 65_536
 FRAMES_SHOWN: Final = 3
 RETRY_AFTER_1_S: Final = ((b"retry-after", b"1"),)
+FAULTS: Final = (*POISON, AttributeError, RuntimeError)
+"""What a fault of ours can raise while a request is understood."""
 _NOWHERE: Final = Problem(ProblemType.NOT_FOUND, "See /openapi.json for what there is.")
 _STATUS_TEXT: Final = {status.value: str(status.value) for status in HTTPStatus}
 
@@ -105,13 +121,8 @@ class Edge:
         """
         try:
             outcome = await run(scope, receive)
-        except StoreBusy:
-            outcome = Problem(ProblemType.BUSY, "Send again in a moment.", RETRY_AFTER_1_S)
-        except DataRefused:
-            outcome = Problem(ProblemType.INVALID_BODY, "It holds text that cannot be stored.")
         except StoreError as error:
-            self._log.error("a request met a broken store", path=_known_path(scope), why=str(error))
-            outcome = Problem(ProblemType.UNAVAILABLE, "Send again; nothing is lost by sending twice.", RETRY_AFTER_1_S)
+            outcome = self.refuse(error, scope["path"])
         except asyncio.CancelledError:
             raise
         except BaseException as fault:
@@ -121,9 +132,22 @@ class Edge:
 
     async def answer(self, scope: Message, send: Send, outcome: Outcome) -> None:
         """Write an outcome and count it."""
+        await send_answer(send, self.finish(outcome), is_head=scope["method"] == "HEAD")
+
+    def finish(self, outcome: Outcome) -> Answer:
+        """Turn an outcome into what is written, and count it."""
         answer = describe_problem(outcome, self.service.clock.new_id()) if isinstance(outcome, Problem) else outcome
         self.service.counters.add("idsync_http_answers_total", _STATUS_TEXT[answer.status])
-        await send_answer(send, answer, is_head=scope["method"] == "HEAD")
+        return answer
+
+    def refuse(self, error: StoreError, path: str) -> Problem:
+        """Say what it means for the sender that the store took nothing."""
+        if isinstance(error, StoreBusy):
+            return Problem(ProblemType.BUSY, "Send again in a moment.", RETRY_AFTER_1_S)
+        if isinstance(error, DataRefused):
+            return Problem(ProblemType.INVALID_BODY, "It holds text that cannot be stored.")
+        self._log.error("a request met a broken store", path=_known_path(path), why=str(error))
+        return Problem(ProblemType.UNAVAILABLE, "Send again; nothing is lost by sending twice.", RETRY_AFTER_1_S)
 
     async def _confess(self, scope: Message, send: Send, fault: BaseException) -> None:
         """Tell the client that it is our fault, and the log where; neither hears what was sent."""
@@ -133,7 +157,7 @@ class Edge:
         self._log.error(
             "a request met a fault of ours",
             instance=instance,
-            path=_known_path(scope),
+            path=_known_path(scope["path"]),
             fault=type(fault).__name__,
             where=where,
         )
@@ -141,10 +165,90 @@ class Edge:
         await self.answer(scope, send, describe_problem(problem, instance))
 
 
-def _known_path(scope: Message) -> str:
+def _known_path(path: str) -> str:
     """The part of a path that is ours and not the sender's."""
-    path: str = scope["path"]
     return next((known for known in (PUBLISH_PATH, RECEIVE_PREFIX, "/v1/") if path.startswith(known)), "/")
+
+
+class HotDoors:
+    """The hot routes, for a listener that holds a whole request: no task, no coroutine, no scope (decision 0017)."""
+
+    def __init__(self, service: Service, keys: ApiKeys) -> None:
+        self._service = service
+        self._edge = Edge(service)
+        self._publisher = Publisher(service, keys)
+        self._receiver = Receiver(service)
+        self._body_bytes_max = service.settings.limits.body_bytes_max
+        self._watch = Deadlines().watch(service.settings.server.request_timeout_s)
+
+    def take(self, path: str, lines: list[tuple[bytes, bytes]], body: bytes, reply: Reply) -> bool:
+        """Serve a POST to a hot route; False: nothing was done, and it is to be served as ASGI.
+
+        Args:
+            path: where it was sent.
+            lines: its headers with lower-cased names, as they came.
+            body: all of it.
+            reply: told the answer once, perhaps before this returns.
+        """
+        head = read_head(lines)
+        if isinstance(head, Problem) or len(body) > self._body_bytes_max:
+            return False
+        is_publish = path == PUBLISH_PATH
+        found: list[Arrival] | Problem | None
+        try:
+            found = (self._publisher if is_publish else self._receiver).take_in(path, head, body)
+        except FAULTS:
+            return False  # nothing was done so far: served again, it is confessed
+        if found is None:
+            return False
+        if isinstance(found, Problem):
+            reply(self._edge.finish(found))
+            return True
+        is_named = is_publish and b"idempotency-key" in head
+        ticket = Ticket(self._edge, self._watch, reply, path, is_list=has_list(body), is_named=is_named)
+        try:
+            self._service.submit_for(ticket, trace_arrivals(found, head))
+        except StoreError as error:
+            ticket.set_exception(error)
+        else:
+            self._watch.begin(ticket)
+        return True
+
+
+class Ticket:
+    """A request that waits for its commit: ingest tells it the receipts, or its deadline that they are late."""
+
+    __slots__ = ("_edge", "_is_list", "_is_named", "_path", "_reply", "_watch")
+
+    def __init__(self, edge: Edge, watch: Watch, reply: Reply, path: str, *, is_list: bool, is_named: bool) -> None:
+        self._edge = edge
+        self._watch = watch
+        self._reply: Reply | None = reply
+        self._path = path
+        self._is_list = is_list
+        self._is_named = is_named
+
+    def done(self) -> bool:
+        """Whether it was answered."""
+        return self._reply is None
+
+    def set_result(self, receipts: Sequence[Receipt], /) -> None:
+        """Answer with the receipts."""
+        self._end(answer_receipts(receipts, is_list=self._is_list, is_named=self._is_named))
+
+    def set_exception(self, error: StoreError, /) -> None:
+        """Answer that nothing was taken."""
+        self._end(self._edge.refuse(error, self._path))
+
+    def cut_off(self) -> None:
+        """Answer that the commit takes too long."""
+        self._end(LATE)
+
+    def _end(self, outcome: Outcome) -> None:
+        self._watch.end(self)
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply(self._edge.finish(outcome))
 
 
 class Resource:

@@ -56,7 +56,7 @@ _WRONG_KEY: Final = Problem(
 _KEY_FOR_MANY: Final = Problem(
     ProblemType.BAD_HEADER, "An Idempotency-Key names one event: give each of a list its id."
 )
-_LATE: Final = Problem(
+LATE: Final = Problem(
     ProblemType.UNAVAILABLE,
     "The commit took too long; it may still come. Send again with the same id.",
     ((b"retry-after", b"1"),),
@@ -141,9 +141,14 @@ class Publisher:
             return refusal
         if scope["query_string"]:
             return _NO_PARAMETERS
-        outcome = await self._door.take(receive, head, self._understand)
-        is_replay = isinstance(outcome, Answer) and outcome.status == KNOWN and b"idempotency-key" in head
-        return msgspec.structs.replace(outcome, headers=REPLAYED) if is_replay else outcome
+        return await self._door.take(receive, head, self._understand, is_named=b"idempotency-key" in head)
+
+    def take_in(self, _path: str, head: Mapping[bytes, bytes], body: bytes) -> list[Arrival] | Problem | None:
+        """Understand a whole request at once; None: the keys must be read again first, which takes time."""
+        if self._keys.is_stale(self._service.clock.monotonic()):
+            return None
+        refusal = self._keys.refuse(head.get(b"authorization"), Scope.PUBLISH) or check_json(head)
+        return refusal or self._understand(head, body)
 
     def _understand(self, head: Mapping[bytes, bytes], body: bytes) -> list[Arrival] | Problem:
         events = parse_batch(body, self._limits)
@@ -219,6 +224,13 @@ class Receiver:
         webhook = peer.webhook
         return await self._door.take(receive, head, lambda head, body: self._understand(webhook, head, body))
 
+    def take_in(self, path: str, head: Mapping[bytes, bytes], body: bytes) -> list[Arrival] | Problem:
+        """Understand a whole request at once."""
+        peer = self._service.peers.get(PeerName(path[len(RECEIVE_PREFIX) :]))
+        if peer is None or peer.webhook is None:
+            return _NO_PEER
+        return self._understand(peer.webhook, head, body)
+
     def _understand(self, webhook: WebhookPeer, head: Mapping[bytes, bytes], body: bytes) -> list[Arrival] | Problem:
         service = self._service
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.items()}
@@ -244,8 +256,17 @@ class Door:
         receive: Receive,
         head: Mapping[bytes, bytes],
         understand: Callable[[Mapping[bytes, bytes], bytes], list[Arrival] | Problem],
+        *,
+        is_named: bool = False,
     ) -> Outcome:
-        """Answer once what the body holds is durable, or say why it is not."""
+        """Answer once what the body holds is durable, or say why it is not.
+
+        Args:
+            receive: gives the body.
+            head: by lower-cased name.
+            understand: turns head and body into arrivals.
+            is_named: whether the request bears an Idempotency-Key.
+        """
         body = None
         try:
             with self._deadlines.within(self._time_s):
@@ -255,13 +276,18 @@ class Door:
                 arrivals = understand(head, body)
                 if isinstance(arrivals, Problem):
                     return arrivals
-                receipts = await self._service.submit(_traced(arrivals, head))
+                receipts = await self._service.submit(trace_arrivals(arrivals, head))
         except TimeoutError:
-            return TOO_SLOW if body is None else _LATE
-        return answer_receipts(receipts, is_list=body.lstrip(WHITE)[:1] == b"[")
+            return TOO_SLOW if body is None else LATE
+        return answer_receipts(receipts, is_list=has_list(body), is_named=is_named)
 
 
-def _traced(arrivals: list[Arrival], head: Mapping[bytes, bytes]) -> list[Arrival]:
+def has_list(body: bytes) -> bool:
+    """Whether a body that was understood is a list of events."""
+    return body.lstrip(WHITE)[:1] == b"["
+
+
+def trace_arrivals(arrivals: list[Arrival], head: Mapping[bytes, bytes]) -> list[Arrival]:
     """Give arrivals the trace of their request, where it has a good one (W3C Trace Context)."""
     trace = head.get(b"traceparent")
     if trace is None or not _TRACE.fullmatch(trace):
@@ -269,10 +295,17 @@ def _traced(arrivals: list[Arrival], head: Mapping[bytes, bytes]) -> list[Arriva
     return [msgspec.structs.replace(one, trace=trace.decode()) for one in arrivals]
 
 
-def answer_receipts(receipts: Sequence[Receipt], *, is_list: bool) -> Answer:
-    """Answer with one receipt, or a list with a list; 200 says that nothing of it was new."""
-    status = KNOWN if all(one.verdict is Verdict.DUPLICATE for one in receipts) else 202
-    return Answer(status, _encode(receipts if is_list else receipts[0]))
+def answer_receipts(receipts: Sequence[Receipt], *, is_list: bool, is_named: bool) -> Answer:
+    """Answer with one receipt, or a list with a list; 200 says that nothing of it was new.
+
+    Args:
+        receipts: in the order of the events.
+        is_list: whether the body was a list.
+        is_named: whether the request bears an Idempotency-Key: its answer says whether that was known.
+    """
+    is_known = all(one.verdict is Verdict.DUPLICATE for one in receipts)
+    body = _encode(receipts if is_list else receipts[0])
+    return Answer(KNOWN if is_known else 202, body, headers=REPLAYED if is_known and is_named else ())
 
 
 def read_limits(settings: Settings) -> Limits:

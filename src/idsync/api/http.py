@@ -6,10 +6,11 @@ Refusals are returned, not raised: a reader gives its value or a Problem, and th
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 Message = MutableMapping[str, Any]
 """One ASGI message; so is the scope."""
@@ -28,11 +29,16 @@ PARAMETERS_MAX: Final = 20
 DIGITS_MAX: Final = 15
 """Of a number that is read from text: longer ones are no size and no id of ours."""
 MEDIA_BYTES_MAX: Final = 200
+KNOWN_HEAD_BYTES_MAX: Final = 2_048
+"""Of a head that a connection keeps, to know it again without parsing: 1 µs in place of 4."""
 
-_COMMON: Final[Headers] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+COMMON: Final[Headers] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _SINGLE: Final = (b"authorization", b"content-type", b"content-encoding", b"idempotency-key", b"if-match")
 """Headers whose meaning would hang on which of several lines is believed."""
 _JSON_TYPE: Final = re.compile(rb"application/(?:[a-z0-9.!#$&^_+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_SIZE: Final = re.compile(rb"\r\ncontent-length: ?([0-9]+)\r\n", re.IGNORECASE)
+_UNUSUAL: Final = frozenset({b"expect", b"transfer-encoding"})
+"""Headers of a request that is not simply there."""
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -100,6 +106,8 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Outcome = Answer | Problem
+Reply = Callable[[Answer], None]
+"""Whom an answer is told."""
 CLOSE: Final[Headers] = ((b"connection", b"close"),)
 """Where the rest of the body is not read: the next request cannot be told from it."""
 TOO_SLOW: Final = Problem(ProblemType.TOO_SLOW, "Send the whole request at once.", CLOSE)
@@ -134,11 +142,122 @@ def answer_other_method(method: str, allowed: Iterable[str]) -> Outcome:
 async def send_answer(send: Send, answer: Answer, *, is_head: bool = False) -> None:
     """Write an answer; to HEAD everything but the body."""
     size = b"%d" % len(answer.body)
-    headers = [(b"content-type", answer.media), (b"content-length", size), *_COMMON, *answer.headers]
+    headers = [(b"content-type", answer.media), (b"content-length", size), *COMMON, *answer.headers]
     if answer.status == 204:  # noqa: PLR2004  # RFC 9110 §8.6: no length where there is no content
-        headers = [*_COMMON, *answer.headers]
+        headers = [*COMMON, *answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
+
+
+class Request(NamedTuple):
+    """One whole request."""
+
+    path: str
+    lines: list[tuple[bytes, bytes]]
+    """The headers but content-length, with lower-cased names."""
+    body: bytes
+
+
+class _Known(NamedTuple):
+    """The last head of a connection, around the digits of its content-length, and what it was found to be."""
+
+    before: bytes
+    after: bytes
+    path: str
+    lines: list[tuple[bytes, bytes]]
+
+
+class Reader:
+    """Reads what came in one piece, if that is one plain request and nothing else.
+
+    The parser is uvicorn's, so what is a request here is the same request there. It calls what is named `on_`.
+    """
+
+    def __init__(self) -> None:
+        self._known: _Known | None = None
+        self._renew()
+
+    def read(self, chunk: bytes) -> Request | None:
+        """Give the request; None: it is not whole, not plain, or not alone, and nothing of it is kept."""
+        request = self._recall(chunk)
+        if request is not None:
+            return request
+        self._url, self._body = b"", b""
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._is_plain = False
+        self._ended = 0
+        try:
+            self._parser.feed_data(chunk)
+        except (HttpParserError, HttpParserUpgrade):
+            self._is_plain = False
+        lines, body = self._lines, self._body
+        self._lines, self._body = [], b""
+        if not (self._is_plain and self._ended == 1):
+            self._renew()
+            return None
+        request = Request(self._url.decode("ascii"), lines, body)
+        self._known = _remember(chunk, request)
+        return request
+
+    def _recall(self, chunk: bytes) -> Request | None:
+        """Give a request whose head differs from the last one by nothing but the digits of its size: as most do."""
+        known = self._known
+        if known is None or not chunk.startswith(known.before):
+            return None
+        end = chunk.find(b"\r", len(known.before))
+        digits = chunk[len(known.before) : end]
+        if not (chunk.startswith(known.after, end) and digits.isdigit() and len(digits) <= DIGITS_MAX):
+            return None
+        body = chunk[end + len(known.after) :]
+        return Request(known.path, known.lines, body) if len(body) == int(digits) else None
+
+    def _renew(self) -> None:
+        """Forget the half request that the parser is in."""
+        self._parser = HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        """A second request in the same piece: its answer must wait for the first one."""
+        self._is_plain = False
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the address."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header."""
+        name = name.lower()
+        if name != b"content-length":
+            self._lines.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head."""
+        parser, url = self._parser, self._url
+        self._is_plain = (
+            b"?" not in url
+            and b"%" not in url
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not any(name in _UNUSUAL for name, _ in self._lines)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Keep the body; it comes in one piece, unless it is chunked."""
+        self._body = body
+
+    def on_message_complete(self) -> None:
+        """Count the ends."""
+        self._ended += 1
+
+
+def _remember(chunk: bytes, request: Request) -> _Known | None:
+    """Keep a head that was parsed, if it is short and tells the size of its body once."""
+    head, end, body = chunk.partition(b"\r\n\r\n")
+    head += end
+    found = _SIZE.search(head)
+    if found is None or len(head) > KNOWN_HEAD_BYTES_MAX or len(body) != len(request.body):
+        return None
+    return _Known(head[: found.start(1)], head[found.end(1) :], request.path, request.lines)
 
 
 def read_head(lines: list[tuple[bytes, bytes]]) -> Mapping[bytes, bytes] | Problem:

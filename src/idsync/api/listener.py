@@ -4,8 +4,8 @@ Uvicorn bounds the requests under way and the time between two requests. It does
 that one takes to arrive, nor a client that never reads its answer; `Gate` stands before its protocol and does. What is
 no HTTP at all is answered here too, so that every refusal is problem+json.
 
-A request at one of the hot doors whose body came at once is served by `Plain` in place of uvicorn's cycle, which costs
-three times as much (decision 0017). Everything else, and every connection's life around it, is uvicorn's.
+A whole request at one of the hot doors is served past uvicorn, at a third of the cost (decision 0017). Everything else,
+and every connection's life around it, is uvicorn's.
 """
 
 import asyncio
@@ -13,16 +13,26 @@ import math
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 import uvicorn
-from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from idsync.api.events import PUBLISH_PATH, RECEIVE_PREFIX
-from idsync.api.http import CLOSE, PROBLEM_JSON, TOO_SLOW, Asgi, Message, ProblemBody, ProblemType, problem_urn
+from idsync.api.http import (
+    CLOSE,
+    COMMON,
+    PROBLEM_JSON,
+    TOO_SLOW,
+    Answer,
+    Asgi,
+    ProblemBody,
+    ProblemType,
+    Reader,
+    Reply,
+    problem_urn,
+)
 from idsync.config import ServerSettings
 from idsync.errors import ConfigError
 
@@ -39,8 +49,12 @@ SPARE_CONNECTIONS: Final = 64
 LINGER_S: Final = 1.0
 """How long a refused client may go on sending before the connection is cut: at once, it might not see the answer."""
 BACKLOG: Final = 1_024
-_PUBLISH: Final = PUBLISH_PATH.encode()
-_RECEIVE: Final = RECEIVE_PREFIX.encode()
+_HOT: Final = (f"POST {PUBLISH_PATH} ".encode(), f"POST {RECEIVE_PREFIX}".encode())
+"""How requests to the hot doors begin."""
+_ANSWER: Final = b"%%bcontent-type: %%b\r\ncontent-length: %%d\r\n%b%%b\r\n%%b" % b"".join(
+    b"%b: %b\r\n" % field for field in COMMON
+)
+"""Status line, media type, size, further fields, body."""
 
 
 def _write_refusal(kind: ProblemType, detail: str) -> bytes:
@@ -54,108 +68,42 @@ _HEAD_TOO_LARGE: Final = _write_refusal(ProblemType.HEAD_TOO_LARGE, f"Send a hea
 _HEAD_TOO_SLOW: Final = _write_refusal(ProblemType.TOO_SLOW, TOO_SLOW.detail)
 
 
-class Plain:
-    """One request at a hot door, begun when its body is whole: what uvicorn's cycle does for it, with one write.
+class HotRoutes(Protocol):
+    """What serves whole requests to the hot doors; `asgi.HotDoors` is one."""
 
-    It has the attributes of that cycle that uvicorn's protocol looks at, `message_event` among them.
-    """
-
-    __slots__ = (
-        "_head",
-        "_inner",
-        "_scope",
-        "before",
-        "body",
-        "disconnected",
-        "is_begun",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-    )
-
-    def __init__(self, inner: HttpToolsProtocol) -> None:
-        self._inner = inner
-        self._scope = inner.scope
-        self._head = b""
-        self.before: RequestResponseCycle | None = inner.cycle
-        self.body = bytearray()
-        self.more_body = True
-        self.is_begun = False
-        self.response_complete = False
-        self.disconnected = False
-        self.keep_alive = True
-
-    @property
-    def message_event(self) -> "Plain":
-        """Itself, told of each piece of the body. Not kept: a circle would hold the body until it is collected."""
-        return self
-
-    def set(self) -> None:
-        """Begin once the last piece of the body is there."""
-        if self.more_body or self.is_begun:
-            return
-        self.is_begun = True
-        self.before = None  # it would hold every request that came before on this connection
-        task = self._inner.loop.create_task(self._run())
-        self._inner.tasks.add(task)
-        task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        """Cut the connection where there was no answer; a fault was logged where it was answered."""
-        self._inner.tasks.discard(task)
-        is_fault = task.cancelled() or task.exception() is not None
-        if is_fault and not self.response_complete:
-            self._inner.transport.close()
-
-    async def _run(self) -> None:
-        await self._inner.app(self._scope, self._receive, self._send)
-
-    async def _receive(self) -> Message:
-        """Give the body and keep nothing of it; the hot doors ask for no more."""
-        body, self.body = bytes(self.body), bytearray()
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def _send(self, message: Message) -> None:
-        inner = self._inner
-        if "status" in message:
-            fields = [b"%b: %b\r\n" % field for field in (*inner.server_state.default_headers, *message["headers"])]
-            if not self.keep_alive:
-                fields.append(b"connection: close\r\n")
-            self._head = b"%b%b\r\n" % (STATUS_LINE[message["status"]], b"".join(fields))
-            self.keep_alive = self.keep_alive and CLOSE[0] not in message["headers"]
-            return
-        if inner.flow.write_paused:
-            await inner.flow.drain()
-        self.response_complete = True
-        if self.disconnected:
-            return
-        inner.transport.write(self._head + message["body"])
-        if not self.keep_alive:
-            inner.transport.close()
-        inner.on_response_complete()
+    def take(self, path: str, lines: list[tuple[bytes, bytes]], body: bytes, reply: Reply) -> bool:
+        """Serve a POST and tell its answer once; False: nothing was done, it is to be served as ASGI."""
+        ...
 
 
 class Gate:
-    """One connection: passes everything on to uvicorn's protocol, and cuts what takes too much or too long.
+    """One connection: serves whole hot requests, passes the rest on to uvicorn, cuts what takes too much or long.
 
     An asyncio protocol by its methods alone; a subclass would hang on uvicorn's inside even more.
     """
 
-    def __init__(self, inner: HttpToolsProtocol, connections_max: int, head_s: float) -> None:
+    def __init__(
+        self, inner: HttpToolsProtocol, connections_max: int, head_s: float, doors: Callable[[], HotRoutes | None]
+    ) -> None:
         self._inner = inner
         self._connections_max = connections_max
         self._head_s = head_s
         self._loop = asyncio.get_running_loop()
         self._head: object = None
         self._head_bytes = 0
-        self._seen: tuple[object, bool, int] = (None, True, 0)
+        self._seen: tuple[object, int, bool, int] = (None, 0, True, 0)
         self._since = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._is_refused = False
         # Its own answer is plain text, and may come in the middle of another one.
         inner.send_400_response = lambda msg: self._refuse(_NO_HTTP)  # type: ignore[method-assign]  # noqa: ARG005
-        self._plain: Plain | None = None
-        inner.parser = _make_parser(inner, self._begin)
+        inner.shutdown = self._shutdown  # type: ignore[method-assign]
+        self._doors = doors
+        self._reader = Reader()
+        self._is_serving = False
+        self._is_stopping = False
+        self._served = 0
+        self._held = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Let a connection in, unless there are too many."""
@@ -166,13 +114,15 @@ class Gate:
         self._watch()
 
     def data_received(self, chunk: bytes) -> None:
-        """Pass bytes on; count those of a head that is not complete."""
-        if self._is_refused:
-            return
+        """Serve what is one hot request; pass all else on, and count the bytes of a head that is not complete."""
         inner = self._inner
+        if self._is_serving:
+            inner.flow.pause_reading()
+            self._held += chunk
+            return
+        if self._is_refused or self._take(chunk):
+            return
         inner.data_received(chunk)
-        if self._plain is not None:
-            self._give_back(self._plain)
         if inner.headers is not self._head:
             self._head = inner.headers
             self._head_bytes = 0
@@ -183,38 +133,58 @@ class Gate:
         elif self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(_HEAD_TOO_LARGE)
 
-    def _begin(self) -> None:
-        """Take a request whose head is complete, or leave it to uvicorn."""
-        inner, parser = self._inner, self._inner.parser
-        is_plain = (
-            (inner.url == _PUBLISH or inner.url.startswith(_RECEIVE))
-            and not inner.expect_100_continue
-            and self._is_waiting()
-            and parser.get_method() == b"POST"
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and b"?" not in inner.url
-            and b"%" not in inner.url
-            and max(len(inner.connections), len(inner.tasks)) <= self._connections_max
-        )
-        if not is_plain:
-            inner.on_headers_complete()
-            return
-        inner.scope |= {"method": "POST", "path": inner.url.decode("ascii"), "raw_path": inner.url, "query_string": b""}
-        self._plain = Plain(inner)
-        inner.cycle = cast("Any", self._plain)
+    def _take(self, chunk: bytes) -> bool:
+        """Serve one plain request to a hot door here; False: it is uvicorn's, and nothing has happened."""
+        inner, doors = self._inner, self._doors()
+        if doors is None or not chunk.startswith(_HOT) or not self._is_quiet():
+            return False
+        request = self._reader.read(chunk)
+        if request is None:
+            return False
+        inner._unset_keepalive_if_required()  # noqa: SLF001  # what it does itself with every piece that it is given
+        self._is_serving = True
+        if not doors.take(request.path, request.lines, request.body, self._reply):
+            self._is_serving = False
+            return False
+        self._served += 1
+        return True
 
-    def _give_back(self, plain: Plain) -> None:
-        """Let uvicorn go on with a request whose body did not come at once: that may take long, or never end."""
-        self._plain = None
+    def _is_quiet(self) -> bool:
+        """Whether uvicorn is between two requests, would take one more, and what was answered so far is being read."""
         inner = self._inner
-        if plain.is_begun or inner.transport.is_closing():
+        cycle, scope = getattr(inner, "cycle", None), getattr(inner, "scope", None)
+        is_between = scope is None or (
+            cycle is not None and cycle.scope is scope and cycle.response_complete and not cycle.more_body
+        )
+        return (
+            is_between
+            and not inner.flow.write_paused
+            and len(inner.connections) <= self._connections_max
+            and not inner.transport.is_closing()
+        )
+
+    def _reply(self, answer: Answer) -> None:
+        """Write the answer of a request that was taken here, and go on as uvicorn does after one of its own."""
+        self._is_serving = False
+        inner, transport = self._inner, self._inner.transport
+        if transport.is_closing():
             return
-        inner.cycle = cast("Any", plain.before)
-        inner.on_headers_complete()
-        if plain.body:
-            inner.on_body(bytes(plain.body))
+        is_last = self._is_stopping or CLOSE[0] in answer.headers
+        transport.write(_write_answer(answer, inner.server_state.default_headers, is_last=is_last))
+        if is_last:
+            transport.close()
+            return
+        inner.on_response_complete()
+        if self._held:
+            held, self._held = self._held, b""
+            self.data_received(held)
+
+    def _shutdown(self) -> None:
+        """Let a request that was taken here be answered before the connection closes."""
+        if self._is_serving:
+            self._is_stopping = True
+        else:
+            HttpToolsProtocol.shutdown(self._inner)
 
     def eof_received(self) -> None:
         """Let the connection close."""
@@ -225,6 +195,7 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
         self._inner.connection_lost(fault)
+        self._held = b""
 
     def pause_writing(self) -> None:
         """The client does not read as fast as we write."""
@@ -238,7 +209,7 @@ class Gate:
         """Look again and again whether the connection has moved on; cut it if it has not for too long."""
         now = self._loop.time()
         unread = self._inner.transport.get_write_buffer_size()
-        seen = self._inner.cycle, self._is_waiting(), unread
+        seen = self._inner.cycle, self._served, self._is_waiting(), unread
         if seen != self._seen or (self._is_idle() and not unread):
             self._seen, self._since = seen, now
         if now - self._since >= (self._head_s if self._is_waiting() else STUCK_S):
@@ -279,26 +250,20 @@ class Gate:
 
     def _is_waiting(self) -> bool:
         """Whether nothing is under way: the next request, or the rest of one already answered, is still to come."""
-        return bool(getattr(self._inner.cycle, "response_complete", True))
+        return not self._is_serving and bool(getattr(self._inner.cycle, "response_complete", True))
 
     def _is_idle(self) -> bool:
         """Whether the client sent all that it began: uvicorn's own timer runs, and closes the connection at its end."""
         return self._inner.timeout_keep_alive_task is not None and not self._inner.transport.is_closing()
 
 
-def _make_parser(inner: HttpToolsProtocol, on_headers_complete: Callable[[], None]) -> HttpRequestParser:
-    """Make the parser that uvicorn makes, but for who is told that a head is complete."""
-    calls = SimpleNamespace(
-        on_message_begin=inner.on_message_begin,
-        on_url=inner.on_url,
-        on_header=inner.on_header,
-        on_headers_complete=on_headers_complete,
-        on_body=inner.on_body,
-        on_message_complete=inner.on_message_complete,
-    )
-    parser = HttpRequestParser(calls)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    return parser
+def _write_answer(answer: Answer, defaults: list[tuple[bytes, bytes]], *, is_last: bool) -> bytes:
+    """Write an answer as it stands on the wire."""
+    fields = b"".join([b"%b: %b\r\n" % field for field in (*defaults, *answer.headers)])
+    if is_last and CLOSE[0] not in answer.headers:
+        fields += b"connection: close\r\n"
+    size = len(answer.body)
+    return _ANSWER % (STATUS_LINE[answer.status], answer.media, size, fields, answer.body)
 
 
 class Listener:
@@ -307,6 +272,8 @@ class Listener:
     def __init__(self, server: uvicorn.Server, listening: socket.socket) -> None:
         self._server = server
         self._socket = listening
+        self.doors: HotRoutes | None = None
+        """What serves the hot doors past ASGI; None: everything is served as ASGI."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -354,7 +321,8 @@ def open_listener(app: Asgi, settings: ServerSettings) -> Listener:
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def open_gate(**parts: Any) -> Gate:  # noqa: ANN401  # passed on as uvicorn gives them
-        return Gate(HttpToolsProtocol(**parts), settings.connections_max, settings.request_timeout_s)
+        inner = HttpToolsProtocol(**parts)
+        return Gate(inner, settings.connections_max, settings.request_timeout_s, lambda: listener.doors)
 
     config = uvicorn.Config(
         cast("Any", app),
@@ -372,4 +340,5 @@ def open_listener(app: Asgi, settings: ServerSettings) -> Listener:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
     )
-    return Listener(uvicorn.Server(config), listening)
+    listener = Listener(uvicorn.Server(config), listening)
+    return listener

@@ -16,6 +16,7 @@ from idsync.connectors.webhook import WebhookPeer
 from idsync.model.event import Arrival, Receipt
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import PeerName
+from idsync.pipeline.ingest import Asker
 from idsync.ports import Clock, Sender, Store
 from idsync.telemetry import Counters, Log
 
@@ -58,6 +59,14 @@ class Service(Protocol):
         Raises:
             StoreBusy: too many wait; nothing was taken.
             StoreError: the store failed; the sender must send again.
+        """
+        ...
+
+    def submit_for(self, asker: Asker, arrivals: Sequence[Arrival]) -> None:
+        """Ingest as `submit` does, but tell somebody who has no task to wait in.
+
+        Raises:
+            StoreBusy: too many wait; nothing was taken, and nobody is told.
         """
         ...
 

@@ -22,7 +22,7 @@ from idsync.model.plan import Command, CommandName, Committed, Plan
 from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.deliver import EndpointDeliverer
-from idsync.pipeline.ingest import Ingest, Submission
+from idsync.pipeline.ingest import Asker, Ingest, Submission
 from idsync.pipeline.operate import Commander
 from idsync.pipeline.parts.announce import Fields, announcement
 from idsync.pipeline.parts.routes import Routes, endpoint_name
@@ -238,6 +238,14 @@ class App:
             StoreError: the store failed; send again.
         """
         return await self.ingest.submit(Submission(arrivals=arrivals))
+
+    def submit_for(self, asker: Asker, arrivals: Sequence[Arrival]) -> None:
+        """Ingest as `submit` does, but tell somebody who has no task to wait in.
+
+        Raises:
+            StoreBusy: too many wait; nothing was taken, and nobody is told.
+        """
+        self.ingest.submit_for(asker, Submission(arrivals=arrivals))
 
     async def requeue(
         self, deliveries: Sequence[int] = (), waiting: Sequence[int] = (), destination: str | None = None

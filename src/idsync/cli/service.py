@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from idsync.api.asgi import build_asgi, build_probes
+from idsync.api.asgi import HotDoors, build_asgi, build_probes
 from idsync.api.http import Answer, Asgi, Message, Receive, Send
 from idsync.api.keys import ensure_keys
-from idsync.api.listener import open_listener
+from idsync.api.listener import Listener, open_listener
 from idsync.api.operations.inbox import InboxQuery, list_inbox
 from idsync.api.service import Call
 from idsync.app import App, open_app
@@ -82,7 +82,7 @@ async def run_service(
             worker = Worker(app, has_duties=role is not Role.SERVE)
             try:
                 newest = await _read_inbox(app, InboxQuery(limit=1))
-                on_ready(await _start(app, worker, line, listener.url, role))
+                on_ready(await _start(app, worker, line, listener, role))
                 parts = [worker.watch(), asyncio.shield(serving)]
                 if on_event is not None:
                     parts.append(_tell(app, on_event, int(newest.next)))
@@ -105,18 +105,22 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], url: str, role: Role) -> ServiceReady:
+async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], listener: Listener, role: Role) -> ServiceReady:
     """Start the loops, let the waiting requests in, and gather what must be said."""
     keys, generated_key = await ensure_keys(app.store, app.settings, app.clock.now())
     await worker.start()
     app.is_ready = True
-    line.set_result(build_probes(app, keys) if role is Role.WORKER else build_asgi(app, keys))
+    if role is Role.WORKER:
+        line.set_result(build_probes(app, keys))
+    else:
+        line.set_result(build_asgi(app, keys))
+        listener.doors = HotDoors(app, keys)
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what was made so far lives as long as the process: no collection need look at it again
     return ServiceReady(
         ready=True,
-        url=url,
+        url=listener.url,
         generated_key=generated_key,
         generated_secrets=app.generated_secrets,
         worker=worker.ownership.worker if role is Role.WORKER else None,

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 
@@ -69,10 +69,26 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """Values that the store keeps for the service from then on; None removes one."""
 
 
+class Asker(Protocol):
+    """Who is told once how a submission ended; a future is one. It must neither raise nor block."""
+
+    def done(self) -> bool:
+        """Whether it no longer wants to know."""
+        ...
+
+    def set_result(self, receipts: list[Receipt], /) -> None:
+        """Its receipts, in order: they are durable."""
+        ...
+
+    def set_exception(self, error: StoreError, /) -> None:
+        """The store failed; the sender must send again."""
+        ...
+
+
 @dataclass(slots=True)
 class _Waiting:
     submission: Submission
-    answer: "asyncio.Future[list[Receipt]]"
+    answer: Asker
 
 
 class Ingest:
@@ -119,15 +135,19 @@ class Ingest:
             StoreBusy: too many arrivals wait already; nothing of this submission was taken.
             StoreError: the store failed; the sender must send again.
         """
+        answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        self.submit_for(answer, submission)
+        return await answer
+
+    def submit_for(self, asker: Asker, submission: Submission) -> None:
+        """Ingest as `submit` does, but tell somebody who has no task to wait in; nobody is told of a StoreBusy."""
         size = len(submission.arrivals)
         if self._depth + size > self._limits.queue_max and self._depth:
             message = f"{self._depth} events wait to be ingested; send again in a moment"
             raise StoreBusy(message)
-        waiting = _Waiting(submission, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        self._queue.append(_Waiting(submission, asker))
         self._depth += size
         self._wake.set()
-        return await waiting.answer
 
     async def ingest_alone(self, submission: Submission) -> list[Receipt]:
         """Ingest at once, while nothing runs that would take what is submitted: at the start.

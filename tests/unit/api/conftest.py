@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from idsync.api.asgi import build_asgi
+from idsync.api.asgi import HotDoors, build_asgi
 from idsync.api.http import Asgi, ProblemBody
 from idsync.api.keys import ApiKeys, Scope, hash_key
 from idsync.api.listener import Listener, open_listener
@@ -65,6 +65,7 @@ class Line:
             app.store,
         )
         self.asgi: Asgi = build_asgi(app, self.keys)
+        self.doors = HotDoors(app, self.keys)
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         """Make a client that has a good key, and further headers."""
@@ -129,6 +130,7 @@ async def client(line: Line) -> AsyncIterator[httpx.AsyncClient]:
 async def listen(line: Line) -> AsyncIterator[Listener]:
     """Serve a line on a real socket."""
     listener = open_listener(line.asgi, line.app.settings.server)
+    listener.doors = line.doors
     serving = asyncio.create_task(listener.run())
     try:
         yield listener
