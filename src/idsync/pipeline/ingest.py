@@ -32,9 +32,9 @@ REDO_MAX = 20
 """Passes of one batch before a moving key is called a fault: a pass fails only if another writer succeeded."""
 
 UNREAD = Snapshot()
-"""What events that are only passed on are merged with first, as if nothing were known of them: the commit looks for
-their ids itself. A repeated one costs a second pass, and a new one no look of its own. Only where the one writer looks
-before it writes; elsewhere every writer that meets a repeated one would undo a whole batch."""
+"""What events that are only passed on are merged with first, as if nothing were known of them: the commit finds out by
+itself which are known. A repeated one costs a second pass, and a new one no look of its own. Only where there is one
+writer; elsewhere every writer that meets a repeated one would undo a whole batch, while others wait for it."""
 
 POISON = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """What one arrival can do to the pure pass, by what it holds or by a fault of ours: it is found and parked."""

@@ -43,7 +43,7 @@ def verdict_columns(seq: int, row: InboxRow, keys: EntityKeys) -> Row:
         row.event_subject,
         row.version,
         encode(row.changed).decode() if row.changed else "[]",
-        seal(row.body, row.entity, keys, f"inbox/{seq}"),
+        row.body if row.entity is None else seal(row.body, row.entity, keys, f"inbox/{seq}"),
         row.trace,
         row.not_before,
     )
