@@ -285,10 +285,11 @@ def _understand(
 
 
 def _envelope(head: _Head, event_type: str, at: Instant | None, data: Raw, *, is_hinted: bool) -> Incoming | Unreadable:
-    given = head.id if head.id is not None else head.event_id
-    if isinstance(given, int) and abs(given) > INTEGER_MAX:
-        return _TOO_GREAT
-    event_id = None if given is None else str(given)
+    event_id = head.id if head.id is not None else head.event_id
+    if isinstance(event_id, int):
+        if abs(event_id) > INTEGER_MAX:
+            return _TOO_GREAT
+        event_id = str(event_id)
     if event_id is not None and not is_header_text(event_id):
         return Unreadable("its id is not 1 to 256 visible ASCII characters")
     source = head.source or head.origin
