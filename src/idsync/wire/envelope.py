@@ -140,8 +140,9 @@ def kind_and_op(event_type: str) -> tuple[str, Op] | None:
 
 def parse_batch(body: bytes, limits: Limits = DEFAULT_LIMITS) -> "list[Incoming | Unreadable] | Unreadable":
     """Understand one event or a list of them; the answers come in the same order, each by itself."""
-    heads = _read_plain(body, limits)
-    if heads is not None:
+    is_list = body.startswith(b"[")
+    heads = _read_plain(body if is_list else b"[%b]" % body, limits)
+    if heads is not None and (is_list or len(heads) == 1):
         return [_understand(head) for head in heads]
     items = split_batch(body, limits)
     return items if isinstance(items, Unreadable) else [parse(item, limits) for item in items]
@@ -153,7 +154,7 @@ def _read_plain(body: bytes, limits: Limits) -> list[_Head] | None:
     The same checks as for one event, at half the price (measured: 2 µs an event, and 4). What fails any of them is
     read again, so that each event gets its own answer.
     """
-    if not body.startswith(b"[") or len(body) > limits.size_bytes_max or limits.depth_max < _FLAT_LEVELS:
+    if len(body) - len(b"[]") > limits.size_bytes_max or limits.depth_max < _FLAT_LEVELS:
         return None
     try:
         heads = _DECODE_HEADS(body)

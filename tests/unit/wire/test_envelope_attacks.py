@@ -202,3 +202,15 @@ LIMITS = st.builds(
 def test_a_list_is_understood_as_its_events_are_alone(events: list[bytes], limits: Limits) -> None:
     """Whichever way they are read: the list as one value, or each by itself."""
     assert parse_batch(b"[" + b",".join(events) + b"]", limits) == [parse(one, limits) for one in events]
+
+
+@given(event=EVENTS, limits=LIMITS)
+@example(event=OURS, limits=Limits())
+@example(event=OURS, limits=Limits(size_bytes_max=len(OURS)))
+@example(event=OURS, limits=Limits(size_bytes_max=len(OURS) - 1))
+@example(event=OURS + b"," + OURS, limits=Limits())
+@example(event=OURS + b",", limits=Limits())
+@example(event=b"", limits=Limits())
+def test_a_body_of_one_event_is_understood_as_that_event(event: bytes, limits: Limits) -> None:
+    """What would be a list if only there were brackets around it is none."""
+    assert parse_batch(event, limits) == [parse(event, limits)]
