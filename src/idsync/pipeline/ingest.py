@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import assert_never
 
 import msgspec
@@ -246,8 +248,8 @@ class Ingest:
             raise DataRefused(f"an event of {len(arrivals)} broke the merge: {type(error).__name__}") from error
 
     def _count(self, receipts: list[Receipt]) -> None:
-        for receipt in receipts:
-            self._counters.add("idsync_events_total", receipt.verdict)
+        for verdict, run in groupby(receipts, attrgetter("verdict")):
+            self._counters.add("idsync_events_total", verdict, len(list(run)))
 
     def _accept(self, draft: Draft, arrival: Arrival) -> Receipt:
         """Step one: is it known? Then merge it, pass it on, or park it."""
