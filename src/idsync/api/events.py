@@ -29,7 +29,7 @@ from idsync.config import Settings
 from idsync.connectors.webhook import WebhookPeer, fan_out_arrival, observation_arrival
 from idsync.deadlines import Deadlines
 from idsync.model.event import Arrival, Receipt, Verdict
-from idsync.model.values import PeerName
+from idsync.model.values import Instant, PeerName
 from idsync.pipeline.parts.routes import OPERATIONAL
 from idsync.wire.envelope import Incoming, Limits, Unreadable, kind_and_op, parse_batch
 from idsync.wire.signing import PUBLIC_ERROR, Refused, is_event_id
@@ -158,18 +158,17 @@ class Publisher:
         refusal = _name_event(events, key) if key is not None else None
         if refusal is not None:
             return refusal
-        arrivals = []
+        arrivals, now = [], self._service.clock.now()
         for number, event in enumerate(events):
-            found = event if isinstance(event, Unreadable) else self._arrival(event)
+            found = event if isinstance(event, Unreadable) else self._arrival(event, now)
             if isinstance(found, Unreadable):
                 return refuse_event(found, number if len(events) > 1 else None)
             arrivals.append(found)
         return arrivals
 
-    def _arrival(self, event: Incoming) -> Arrival | Unreadable:
+    def _arrival(self, event: Incoming, now: Instant) -> Arrival | Unreadable:
         """Take an event whose source names a peer as that peer's word; any key of this version may speak for all."""
         service = self._service
-        now = service.clock.now()
         peer = PeerName(event.source or "")
         if peer == OPERATIONAL:
             return Unreadable("its source is idsync itself, which nobody else speaks for")

@@ -112,7 +112,16 @@ class WebhookPeer(msgspec.Struct, frozen=True, kw_only=True):
         post = _Post(incoming, self.name, inbox_id, at, item.now, self.limits, is_type_signed)
         match kind_and_op(incoming.type):
             case None:
-                return _passed_on(post, self.name, inbox_id if is_event_id(inbox_id) else item.new_id())
+                event_id = inbox_id if is_event_id(inbox_id) else item.new_id()
+                event = _passed_on(incoming, self.name, event_id, at)
+                return Arrival(
+                    peer=self.name,
+                    id=inbox_id,
+                    type=event.type,
+                    subject=event.subject,
+                    received_at=item.now,
+                    event=event,
+                )
             case _, Op.DELETED if not (is_type_signed or self.is_readable):
                 return self._park(item, UNSIGNED_TYPE, post)
             case kind, op:
@@ -168,12 +177,19 @@ def fan_out_arrival(
     if incoming.not_before is not None and incoming.not_before > now + limits.delay_ms_max:
         return Unreadable(f"its not_before is more than {limits.delay_ms_max // 1000} seconds from now")
     event_id = incoming.id or new_id()
-    if not is_event_id(event_id):
+    if "." in event_id:
         return Unreadable("its id holds a full stop, which webhooks cannot sign")
     at = incoming.at if incoming.at is not None else now
-    post = _Post(incoming, publisher, event_id, at, now)
-    passed_on = _passed_on(post, incoming.source or publisher, event_id)
-    return msgspec.structs.replace(passed_on, not_before=incoming.not_before)
+    event = _passed_on(incoming, incoming.source or publisher, event_id, at)
+    return Arrival(
+        peer=publisher,
+        id=event_id,
+        type=event.type,
+        subject=event.subject,
+        received_at=now,
+        event=event,
+        not_before=incoming.not_before,
+    )
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -219,27 +235,18 @@ def _inbox_id(incoming: Incoming, item: _Item) -> str:
     return item.new_id()
 
 
-def _passed_on(post: _Post, source: str, event_id: str) -> Arrival:
-    incoming = post.incoming
-    event = Event(
+def _passed_on(incoming: Incoming, source: str, event_id: str, at: Instant) -> Event:
+    return Event(
         id=event_id,
         type=incoming.type,
         source=source,
         # Without a subject nothing asks for an order: each event is a key of its own and can hold up no other.
         subject=Subject(incoming.subject or f"event/{event_id}"),
-        timestamp=instant_text(post.at),
+        timestamp=instant_text(at),
         version=incoming.version,
         changed=incoming.changed,
         ids=incoming.ids,
         data=incoming.data,
-    )
-    return Arrival(
-        peer=post.sender,
-        id=post.inbox_id,
-        type=event.type,
-        subject=event.subject,
-        received_at=post.now,
-        event=event,
     )
 
 

@@ -8,6 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol, assert_never
 
 import msgspec
@@ -32,9 +34,9 @@ REDO_MAX = 20
 """Passes of one batch before a moving key is called a fault: a pass fails only if another writer succeeded."""
 
 UNREAD = Snapshot()
-"""What events that are only passed on are merged with first, as if nothing were known of them: the commit looks for
-their ids itself. A repeated one costs a second pass, and a new one no look of its own. Only where the one writer looks
-before it writes; elsewhere every writer that meets a repeated one would undo a whole batch."""
+"""What events that are only passed on are merged with first, as if nothing were known of them: the commit finds out by
+itself which are known. A repeated one costs a second pass, and a new one no look of its own. Only where there is one
+writer; elsewhere every writer that meets a repeated one would undo a whole batch, while others wait for it."""
 
 POISON = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 """What one arrival can do to the pure pass, by what it holds or by a fault of ours: it is found and parked."""
@@ -143,8 +145,7 @@ class Ingest:
         """Ingest as `submit` does, but tell somebody who has no task to wait in; nobody is told of a StoreBusy."""
         size = len(submission.arrivals)
         if self._depth + size > self._limits.queue_max and self._depth:
-            message = f"{self._depth} events wait to be ingested; send again in a moment"
-            raise StoreBusy(message)
+            raise StoreBusy(f"{self._depth} events wait to be ingested; send again in a moment")
         self._queue.append(_Waiting(submission, asker))
         self._depth += size
         self._wake.set()
@@ -250,8 +251,7 @@ class Ingest:
                     continue
                 case Fenced(leases):
                     raise LeaseLost(leases) if leases else StoreFenced
-        message = f"a batch of {len(arrivals)} events met other writers {REDO_MAX} times; send again"
-        raise StoreError(message)
+        raise StoreError(f"a batch of {len(arrivals)} events met other writers {REDO_MAX} times; send again")
 
     def _pass(self, draft: Draft, arrivals: list[Arrival]) -> list[Receipt]:
         """Merge a batch in memory.
@@ -266,8 +266,8 @@ class Ingest:
             raise DataRefused(f"an event of {len(arrivals)} broke the merge: {type(error).__name__}") from error
 
     def _count(self, receipts: list[Receipt]) -> None:
-        for receipt in receipts:
-            self._counters.add("idsync_events_total", receipt.verdict)
+        for verdict, run in groupby(receipts, attrgetter("verdict")):
+            self._counters.add("idsync_events_total", verdict, len(list(run)))
 
     def _accept(self, draft: Draft, arrival: Arrival) -> Receipt:
         """Step one: is it known? Then merge it, pass it on, or park it."""

@@ -51,3 +51,15 @@ def test_delivery_is_queued_at_the_level_of_its_endpoint() -> None:
     assert level_of[ROUTES.lane_for("endpoint:all", subject)] is Level.LIVE
     assert level_of[ROUTES.lane_for("endpoint:bulk", subject)] is Level.BULK
     assert level_of[ROUTES.lane_for("endpoint:all", subject, Level.BULK)] is Level.BULK
+
+
+def test_lanes_of_a_type_are_those_of_its_endpoints() -> None:
+    """Each at its own level, in the order of numbers; the second answer is the first."""
+    number = {lane.id: lane.number for lane in LANES}
+    for _ in range(2):
+        ways = ROUTES.lanes_for("order.paid", is_operational=False)
+        assert [[number[lane] for lane in way] for way in ways] == [list(range(len(way))) for way in ways]
+        assert [way[0] for way in ways] == [
+            next(lane.id for lane in LANES if (lane.destination, lane.level, lane.number) == (name, level, 0))
+            for name, level in (("endpoint:all", Level.LIVE), ("endpoint:bulk", Level.BULK))
+        ]

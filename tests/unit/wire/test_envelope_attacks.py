@@ -172,3 +172,45 @@ def test_what_is_understood_keeps_its_data_byte_for_byte(tree: dict[str, object]
     incoming = parse(b'{"type":"a.b","data":%b}' % written)
     if isinstance(incoming, Incoming):
         assert bytes(incoming.data) == written
+
+
+EVENTS = st.sampled_from([*GOOD, *(raw for raw, _, is_json in REFUSED if is_json and len(raw) < 600)]) | st.builds(
+    lambda data, write: write({"id": "e_1", "type": "a.b", "subject": "s", "data": data}),
+    JSON_VALUES | st.dictionaries(st.text(max_size=3), JSON_VALUES, max_size=4),
+    st.sampled_from([msgspec.json.encode, lambda tree: json.dumps(tree).encode()]),
+)
+LIMITS = st.builds(
+    Limits,
+    size_bytes_max=st.sampled_from([100, 1_000, 100_000]),
+    depth_max=st.integers(1, 8),
+    fields_max=st.integers(1, 6),
+    batch_max=st.just(6),
+)
+
+
+@given(events=st.lists(EVENTS, min_size=1, max_size=6), limits=LIMITS)
+@example(events=[OURS, OURS], limits=Limits())
+@example(events=[OURS], limits=Limits(size_bytes_max=len(OURS) - 1))
+@example(events=[b'{"type":"a.b","data":{"x":1,"x":2}}', b'{"type":"a.b","data":{}}'], limits=Limits())
+@example(events=[b'{"type":"a.b","data":{"x":{"y":1,"y":2}}}', OURS], limits=Limits())
+@example(events=[b'{"type":"a.b","type":"a.c","data":{}}', OURS], limits=Limits())
+@example(events=[b'{"type":"a.b","data":{"x":[[1]]}}'], limits=Limits(depth_max=3))
+@example(events=[b'{"type":"a.b","data":{"x":[1]}}'], limits=Limits(depth_max=2))
+@example(events=[b'{"type":"a.b","data":{"x":1,"y":2}}'], limits=Limits(fields_max=1))
+@example(events=[b'{"type":"a.b","data":{"x":18446744073709551616}}'], limits=Limits())
+@example(events=[b'{"type":"a.b","data":{"x":"\xff"}}'], limits=Limits())
+def test_a_list_is_understood_as_its_events_are_alone(events: list[bytes], limits: Limits) -> None:
+    """Whichever way they are read: the list as one value, or each by itself."""
+    assert parse_batch(b"[" + b",".join(events) + b"]", limits) == [parse(one, limits) for one in events]
+
+
+@given(event=EVENTS, limits=LIMITS)
+@example(event=OURS, limits=Limits())
+@example(event=OURS, limits=Limits(size_bytes_max=len(OURS)))
+@example(event=OURS, limits=Limits(size_bytes_max=len(OURS) - 1))
+@example(event=OURS + b"," + OURS, limits=Limits())
+@example(event=OURS + b",", limits=Limits())
+@example(event=b"", limits=Limits())
+def test_a_body_of_one_event_is_understood_as_that_event(event: bytes, limits: Limits) -> None:
+    """What would be a list if only there were brackets around it is none."""
+    assert parse_batch(event, limits) == [parse(event, limits)]

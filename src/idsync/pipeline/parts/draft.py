@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from idsync.model.destination import lane_number
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Arrival, Event, Observation, Receipt, Verdict
 from idsync.model.plan import (
@@ -33,6 +34,8 @@ from idsync.policy.outcome import Outcome
 
 QUIET = frozenset({Verdict.ECHO, Verdict.STALE})
 """Verdicts on our own reads that leave no inbox row: nobody sent anything, and nothing came of it."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 def keys_of(arrivals: list[Arrival], routes: Routes) -> Keys:
@@ -91,13 +94,13 @@ class Draft:
             revs={one.id: one.rev for one in snapshot.entities.values()},
         )
 
-    def record(self, arrival: Arrival, row: InboxRow) -> tuple[int | None, int | None]:
+    def record(self, arrival: Arrival, row: InboxRow, receipt: Receipt) -> tuple[int | None, int | None]:
         """Write the arrival's row, or settle the row it already has; return where deliveries find it: (row, seq)."""
         if arrival.redo is not None:
             self.settles.append(Settle(seq=arrival.redo, row=row))
             return None, arrival.redo
         self.inbox.append(row)
-        self.known[arrival.peer, arrival.id] = Receipt(arrival.id, row.verdict, row.reason, row.entity)
+        self.known[arrival.peer, arrival.id] = receipt
         return len(self.inbox) - 1, None
 
     def park(self, arrival: Arrival, reason: str, key: str | None = None, entity: Entity | None = None) -> Receipt:
@@ -121,9 +124,10 @@ class Draft:
         self.rereads[key] = Reread(
             peer=seen.peer, kind=seen.kind, external_id=seen.external_id, asked_at=self.now, retry_at=self.now
         )
+        receipt = Receipt(arrival.id, Verdict.REREAD)
         if arrival.redo is not None or not seen.is_read:
-            self.record(arrival, _row(arrival, Verdict.REREAD))
-        return Receipt(arrival.id, Verdict.REREAD)
+            self.record(arrival, _row(arrival, Verdict.REREAD), receipt)
+        return receipt
 
     def apply(self, arrival: Arrival, seen: Observation, before: Entity, outcome: Outcome, event_id: str) -> Receipt:
         """Write what merge decided: the entity, the canonical event, the deliveries it causes, the waits it ends."""
@@ -131,29 +135,31 @@ class Draft:
         if outcome.entity is not None:
             self._put(before, after)
         self.conflicts.extend(outcome.conflicts)
+        receipt = Receipt(arrival.id, outcome.verdict, outcome.reason, after.id)
         if arrival.redo is None and seen.is_read and outcome.verdict in QUIET and outcome.event_type is None:
             self._dispatch_targets(after, row=None, seq=None)
-            return Receipt(arrival.id, outcome.verdict, outcome.reason, after.id)
+            return receipt
         event = None
         if outcome.event_type is not None:
             first = self.routes.mapping_of(seen.kind, seen.peer).peers
             event = canonical_event(event_id, outcome, after, seen, tuple(first))
         row, seq = self.record(
-            arrival, _row(arrival, outcome.verdict, reason=outcome.reason, entity=after, event=event)
+            arrival, _row(arrival, outcome.verdict, reason=outcome.reason, entity=after, event=event), receipt
         )
         self._release(seen, before, after)
         self._dispatch_targets(after, row, seq)
         if outcome.event_type is not None:
             for name in self.routes.endpoints_for(outcome.event_type):
                 self._queue(name, subject_of(after.kind, after.id), after.version, row, seq)
-        return Receipt(arrival.id, outcome.verdict, outcome.reason, after.id)
+        return receipt
 
     def fan_out(self, arrival: Arrival, event: Event) -> Receipt:
         """Pass on an event that no entity stands behind."""
-        row, seq = self.record(arrival, _row(arrival, Verdict.APPLIED, event=event))
-        for name in self.routes.endpoints_for(event.type, is_operational=arrival.peer == OPERATIONAL):
-            self._queue(name, event.subject, event.version or 0, row, seq)
-        return Receipt(arrival.id, Verdict.APPLIED)
+        subject, version, receipt = event.subject, event.version or 0, Receipt(arrival.id, Verdict.APPLIED)
+        row, seq = self.record(arrival, _passed_row(arrival, event), receipt)
+        for lanes in self.routes.lanes_for(event.type, is_operational=arrival.peer == OPERATIONAL):
+            self.deliveries.append(LaneRow(lanes[lane_number(subject, len(lanes))], subject, version, row, seq))
+        return receipt
 
     def plan(
         self,
@@ -237,6 +243,26 @@ def _mail_state(entity: Entity) -> tuple[Value, Value, bool]:
     return entity.value_of("email"), entity.value_of("email_verified"), entity.deleted is not None
 
 
+def _passed_row(arrival: Arrival, event: Event) -> InboxRow:
+    """Write the row of an event that no entity stands behind: the most frequent one, so nothing of it is asked."""
+    return InboxRow(
+        peer=arrival.peer,
+        id=arrival.id,
+        type=arrival.type,
+        subject=arrival.subject,
+        received_at=arrival.received_at,
+        verdict=Verdict.APPLIED,
+        event_id=event.id,
+        event_type=event.type,
+        event_subject=event.subject,
+        version=event.version or 0,
+        changed=event.changed or (),
+        body=_encode(event),
+        trace=arrival.trace,
+        not_before=arrival.not_before,
+    )
+
+
 def _row(  # the optional columns of one row, each named at its call
     arrival: Arrival,
     verdict: Verdict,
@@ -258,9 +284,9 @@ def _row(  # the optional columns of one row, each named at its call
         event_id=event.id if event is not None else None,
         event_type=event.type if event is not None else None,
         event_subject=event.subject if event is not None else None,
-        version=entity.version if entity is not None else (event.version or 0) if event is not None else 0,
+        version=entity.version if entity is not None else 0,
         changed=(event.changed or ()) if event is not None else (),
-        body=msgspec.json.encode(event) if event is not None else body,
+        body=_encode(event) if event is not None else body,
         trace=arrival.trace,
         not_before=arrival.not_before,
     )

@@ -38,6 +38,8 @@ class Routes(msgspec.Struct, frozen=True):
     lanes: dict[tuple[str, Level], tuple[int, ...]]
     """(destination, level) → lane ids of the newest generation, by lane number."""
     cache: dict[tuple[str, bool], tuple[str, ...]] = {}
+    ways: dict[tuple[str, bool], tuple[tuple[int, ...], ...]] = {}
+    """What `lanes_for` remembers."""
 
     @classmethod
     def of(cls, mappings: dict[str, Mapping], destinations: list[Destination], lanes: list[Lane]) -> "Routes":
@@ -85,6 +87,16 @@ class Routes(msgspec.Struct, frozen=True):
             )
             if len(self.cache) < ROUTES_CACHED_MAX:
                 self.cache[event_type, is_operational] = found
+        return found
+
+    def lanes_for(self, event_type: str, *, is_operational: bool) -> tuple[tuple[int, ...], ...]:
+        """The lanes of every endpoint of `endpoints_for`, at its own level, by lane number."""
+        found = self.ways.get((event_type, is_operational))
+        if found is None:
+            names = self.endpoints_for(event_type, is_operational=is_operational)
+            found = tuple(self.lanes[name, self.destinations[name].level] for name in names)
+            if len(self.ways) < ROUTES_CACHED_MAX:
+                self.ways[event_type, is_operational] = found
         return found
 
     def lane_for(self, destination: str, subject: Subject, level: Level | None = None) -> int:

@@ -43,7 +43,7 @@ def verdict_columns(seq: int, row: InboxRow, keys: EntityKeys) -> Row:
         row.event_subject,
         row.version,
         encode(row.changed).decode() if row.changed else "[]",
-        seal(row.body, row.entity, keys, f"inbox/{seq}"),
+        row.body if row.entity is None else seal(row.body, row.entity, keys, f"inbox/{seq}"),
         row.trace,
         row.not_before,
     )
@@ -183,7 +183,7 @@ def parked(row: Row) -> Parked:
 
 def attempt_columns(one: Attempt, keys: EntityKeys) -> Row:
     """Write a try."""
-    entity = entity_of(one.subject, keys)
+    entity = entity_of(one.subject, keys) if keys else None
     return (
         one.delivery,
         one.event,
@@ -195,7 +195,7 @@ def attempt_columns(one: Attempt, keys: EntityKeys) -> Row:
         one.status,
         one.error,
         one.latency_ms,
-        seal(one.response, entity, keys, f"attempt/{one.delivery}/{one.number}"),
+        one.response if entity is None else seal(one.response, entity, keys, f"attempt/{one.delivery}/{one.number}"),
         one.trace,
         entity,
         None if one.phases is None else encode(one.phases).decode(),

@@ -1,10 +1,13 @@
 """The one write: a plan, checked against what was read for it, then written whole.
 
 Runs inside the writer's transaction (`BEGIN IMMEDIATE`), so nothing moves between the checks and the writes. All checks
-come before all writes: a plan that is fenced or must be redone has written nothing.
+come before all writes, and the last one is the first write itself: what was accepted before cannot be inserted again. A
+plan that is fenced or must be redone has written nothing.
 """
 
 from collections.abc import Sequence
+
+import apsw
 
 from idsync.errors import DataRefused
 from idsync.model.delivery import Attempt
@@ -52,7 +55,7 @@ def commit(db: Db, plan: Plan) -> CommitResult:
     passed_on = given_up(plan, claims, owners)
     redo = Redo(
         entities=_moved(expected, {id_: rev for id_, rev, _ in found}) | _taken(claims, owners, passed_on),
-        inbox=_known_keys(db, plan) | _settled_keys(db, plan),
+        inbox=_settled_keys(db, plan),
         links=frozenset() if plan.read is None else moved_links(plan.read, owners),
         emails=frozenset() if plan.read is None else moved_emails(plan.read, find_emails(db, plan.read.asked.emails)),
     )
@@ -60,12 +63,14 @@ def commit(db: Db, plan: Plan) -> CommitResult:
         return redo
     keys: dict[str, bytes | None] = {id_: key for id_, _, key in found}
     keys |= {one.entity.id: make_key() for one in plan.entities if one.entity.id not in keys}
+    seqs = tuple(range(seq + 1, seq + 1 + len(plan.inbox)))
+    ids = tuple(range(delivery + 1, delivery + 1 + len(plan.deliveries)))
+    if known := _accept(db, plan, seqs, keys):
+        return Redo(inbox=known)
     _write_entities(db, plan, keys)
     is_new = {key for key, _ in claims} - owners.keys() | passed_on
     db.write_many("insert_link", [(*key, claimant) for key, claimant in claims if key in is_new])
-    seqs = tuple(range(seq + 1, seq + 1 + len(plan.inbox)))
-    ids = tuple(range(delivery + 1, delivery + 1 + len(plan.deliveries)))
-    _write_inbox(db, plan, seqs, keys)
+    _write_settles(db, plan, keys)
     _write_deliveries(db, plan, ids, seqs)
     released = _write_waits(db, plan, seqs)
     _write_sources(db, plan)
@@ -87,10 +92,28 @@ def _taken(claims: Claims, owners: dict[LinkKey, EntityId], passed_on: set[LinkK
     )
 
 
-def _known_keys(db: Db, plan: Plan) -> frozenset[InboxKey]:
-    """Events of the plan that were accepted before."""
+def _accept(db: Db, plan: Plan, seqs: tuple[int, ...], keys: EntityKeys) -> frozenset[InboxKey]:
+    """Write the accepted events; where some were accepted before, write none and name those.
+
+    Nearly all are new, and to look for them first makes a commit dearer by an eighth (measured: 0.8 µs an event).
+    """
     if not plan.inbox:
         return frozenset()
+    accepted = [rows.inbox_columns(seq, row, keys) for seq, row in zip(seqs, plan.inbox, strict=True)]
+    db.connection.execute("SAVEPOINT accept")
+    try:
+        db.write_many("insert_inbox", accepted)
+    except apsw.ConstraintError:
+        db.connection.execute("ROLLBACK TO accept; RELEASE accept")
+        if known := _known_keys(db, plan):
+            return known
+        raise
+    db.connection.execute("RELEASE accept")
+    return frozenset()
+
+
+def _known_keys(db: Db, plan: Plan) -> frozenset[InboxKey]:
+    """Events of the plan that were accepted before."""
     known = rows.decode_known(db.read_packed("find_known", [(row.peer, row.id) for row in plan.inbox]))
     return frozenset((peer, id_) for peer, id_, *_ in known)
 
@@ -121,10 +144,7 @@ def _write_entities(db: Db, plan: Plan, keys: EntityKeys) -> None:
         db.write_many("claim_email", [(one.id, one.kind, email_of(one)) for one in moved if email_of(one)])
 
 
-def _write_inbox(db: Db, plan: Plan, seqs: tuple[int, ...], keys: EntityKeys) -> None:
-    db.write_many(
-        "insert_inbox", [rows.inbox_columns(seq, row, keys) for seq, row in zip(seqs, plan.inbox, strict=True)]
-    )
+def _write_settles(db: Db, plan: Plan, keys: EntityKeys) -> None:
     for one in plan.settles:
         db.write("settle_inbox", *rows.verdict_columns(one.seq, one.row, keys), one.seq)
     if plan.settles:
