@@ -129,9 +129,7 @@ class Pool:
     def _begin(self, exchange: Exchange, host: Host) -> None:
         """Take the pool's turn, and a connection or the way to one."""
         self._busy += 1
-        connection = self._take_idle(host)
-        if connection is not None:
-            connection.begin(exchange)
+        if self._reuse(exchange, host):
             return
         make = partial(Connection, self, exchange.route.origin, self._limits.body_bytes)
         task = self._loop.create_task(self._dialer.connect(exchange.route, make))
@@ -139,16 +137,16 @@ class Pool:
         self._dials.add(task)
         task.add_done_callback(partial(self._end_dial, exchange, host))
 
-    def _take_idle(self, host: Host) -> Connection | None:
-        """Take the connection that was used last; those that are known to be gone are dropped on the way."""
+    def _reuse(self, exchange: Exchange, host: Host) -> bool:
+        """Begin on the connection that was used last; those that are known to be gone are dropped on the way."""
         while host.idle:
             connection = next(reversed(host.idle))
-            if connection.is_open():
+            if connection.begin(exchange):
                 del host.idle[connection]
                 self._idle.end(connection)
-                return connection
+                return True
             connection.cut_off()
-        return None
+        return False
 
     def _end_dial(self, exchange: Exchange, host: Host, task: asyncio.Task[Found]) -> None:
         self._dials.remove(task)
@@ -162,7 +160,7 @@ class Pool:
         if exchange.is_over:
             found.cut_off()
         else:
-            found.begin(exchange)
+            found.begin_first(exchange)
 
     def _end_turns(self, host: Host) -> None:
         """Give both turns to the next ones."""
