@@ -35,21 +35,21 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._is_spoiled = False
 
-    def begin(self, exchange: Exchange) -> bool:
+    def begin(self, exchange: Exchange, now: float) -> bool:
         """Write a request, and read the answer to it; False: the connection is known to be gone, nothing was done."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
         exchange.place = self
         self._exchange = exchange
+        exchange.written_at = now
         transport.write(exchange.written)
-        exchange.note_written()
         return True
 
     def begin_first(self, exchange: Exchange) -> None:
         """Begin the exchange that the connection was made for, or fail it."""
         exchange.opening = self.opening
-        if not self.begin(exchange):
+        if not self.begin(exchange, exchange.now()):
             self._end(exchange, SendError.PROTOCOL if self._is_spoiled else SendError.READ)
 
     def leave(self, exchange: Exchange) -> None:  # noqa: ARG002  # there is only one

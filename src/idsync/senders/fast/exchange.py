@@ -31,7 +31,6 @@ class Exchange:
         "_heard_at",
         "_on_done",
         "_watch",
-        "_written_at",
         "began_at",
         "is_over",
         "opening",
@@ -39,6 +38,7 @@ class Exchange:
         "reader",
         "route",
         "written",
+        "written_at",
     )
 
     def __init__(  # the sender names each part once
@@ -53,16 +53,17 @@ class Exchange:
         self.opening = KEPT
         """What it took to have its connection."""
         self.began_at = clock.monotonic()
-        self._written_at: float | None = None
+        self.written_at: float | None = None
+        """When a connection took the request; None: it never left."""
         self._heard_at: float | None = None
         self._on_done = on_done
         self._clock = clock
         self._watch = watch
         watch.begin(self)
 
-    def note_written(self) -> None:
-        """Remember that the request leaves now."""
-        self._written_at = self._clock.monotonic()
+    def now(self) -> float:
+        """Read the clock of its moments."""
+        return self._clock.monotonic()
 
     def note_heard(self) -> None:
         """Remember that the answer begins now; needless for one that comes whole."""
@@ -97,7 +98,7 @@ class Exchange:
 
     def _divide(self, now: float) -> Phases | None:
         """Say where the time went; an answer that never began was waited for until now."""
-        if self._written_at is None:
+        if self.written_at is None:
             return None
         heard_at = now if self._heard_at is None else self._heard_at
         opening = self.opening
@@ -105,7 +106,7 @@ class Exchange:
             opening.dns_ms,
             opening.connect_ms,
             opening.tls_ms,
-            (heard_at - self._written_at) * 1000,
+            (heard_at - self.written_at) * 1000,
             (now - heard_at) * 1000,
         )
 

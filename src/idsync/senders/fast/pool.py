@@ -79,7 +79,7 @@ class Pool:
             exchange.place = self
             self._waiting[exchange] = host
         else:
-            self._begin(exchange, host)
+            self._begin(exchange, host, exchange.began_at)
 
     def leave(self, exchange: Exchange) -> None:
         """Wait no longer: the turn with the host goes to the next."""
@@ -126,27 +126,24 @@ class Pool:
         await asyncio.gather(*dials, return_exceptions=True)
         await asyncio.sleep(0)  # the loop closes descriptors in its next round
 
-    def _begin(self, exchange: Exchange, host: Host) -> None:
-        """Take the pool's turn, and a connection or the way to one."""
+    def _begin(self, exchange: Exchange, host: Host, now: float) -> None:
+        """Take the pool's turn, and the connection that was used last, or the way to a new one."""
         self._busy += 1
-        if self._reuse(exchange, host):
-            return
+        while host.idle:
+            connection = next(reversed(host.idle))
+            if connection.begin(exchange, now):
+                del host.idle[connection]
+                self._idle.end(connection)
+                return
+            connection.cut_off()
+        self._dial(exchange, host)
+
+    def _dial(self, exchange: Exchange, host: Host) -> None:
         make = partial(Connection, self, exchange.route.origin, self._limits.body_bytes)
         task = self._loop.create_task(self._dialer.connect(exchange.route, make))
         exchange.place = Dial(task)
         self._dials.add(task)
         task.add_done_callback(partial(self._end_dial, exchange, host))
-
-    def _reuse(self, exchange: Exchange, host: Host) -> bool:
-        """Begin on the connection that was used last; those that are known to be gone are dropped on the way."""
-        while host.idle:
-            connection = next(reversed(host.idle))
-            if connection.begin(exchange):
-                del host.idle[connection]
-                self._idle.end(connection)
-                return True
-            connection.cut_off()
-        return False
 
     def _end_dial(self, exchange: Exchange, host: Host, task: asyncio.Task[Found]) -> None:
         self._dials.remove(task)
@@ -179,7 +176,7 @@ class Pool:
             self._waiting[exchange] = host
         while self._waiting and self._busy < self._limits.connections:
             exchange = next(iter(self._waiting))
-            self._begin(exchange, self._waiting.pop(exchange))
+            self._begin(exchange, self._waiting.pop(exchange), exchange.now())
 
     def _tidy(self, host: Host, origin: str) -> None:
         """Forget a host that has nothing here."""
