@@ -58,7 +58,7 @@ class AnswerReader:
         """Read the start of the next answer as `feed` does. Only after one that `may_follow`.
 
         The parser is then between two answers, so the same bytes mean the same, and what they mean is still here:
-        comparing them takes 0.1 µs, reading them 1.2.
+        comparing them takes 0.1 µs, reading them 1.4.
         """
         if chunk == self._last:
             return True
