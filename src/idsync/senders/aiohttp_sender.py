@@ -29,6 +29,8 @@ from idsync.senders.limits import Limits
 from idsync.senders.resolver import Resolver, ThreadResolver
 from idsync.senders.retry_after import parse_retry_after
 from idsync.senders.route import ROUTES_MAX, Route, parse_route, render_request
+from idsync.senders.sockets import Socket
+from idsync.senders.timing import TIMING, Timing
 from idsync.wire.address import Network, may_connect, parse_networks
 
 _UNTIMED: Final = ClientTimeout()  # our one deadline bounds everything, so aiohttp keeps none
@@ -102,6 +104,8 @@ class AiohttpSender:
 
     async def _exchange(self, plan: "_Plan", written: bytes, request: Request) -> Response:
         began = self._clock.monotonic()
+        timing = Timing(self._clock)
+        TIMING.set(timing)
         connector = self._exempt if request.is_exempt else self._guarded
         connection: Connection | None = None
         head: RawResponseMessage | None = None
@@ -110,7 +114,8 @@ class AiohttpSender:
         try:
             with self._deadlines.within(request.timeout_s):
                 connection = await connector.connect(plan.opening, [], _UNTIMED)
-                head, payload = await _ask(connection, written, self._limits.body_bytes)
+                timing.note_ready()
+                head, payload = await _ask(connection, written, self._limits.body_bytes, timing)
                 await _read(payload, body, self._limits.body_bytes)
                 _give_back(connection)
         except TimeoutError:
@@ -120,11 +125,17 @@ class AiohttpSender:
         finally:
             if connection is not None:
                 _drop(connection)
-        latency_s = self._clock.monotonic() - began
+        now = self._clock.monotonic()
+        latency_s, phases = now - began, timing.divide(now, is_tls=plan.route.is_tls)
         if head is None:
-            return Response(error=error, latency_s=latency_s)
-        retry_after_s = self._retry_after_s(head)
-        return Response(status=head.code, retry_after_s=retry_after_s, body=bytes(body), latency_s=latency_s)
+            return Response(error=error, latency_s=latency_s, phases=phases)
+        return Response(
+            status=head.code,
+            retry_after_s=self._retry_after_s(head),
+            body=bytes(body),
+            latency_s=latency_s,
+            phases=phases,
+        )
 
     def _end(self, on_done: Callable[[Response], None], task: "asyncio.Task[Response]") -> None:
         if task in self._tasks:
@@ -173,7 +184,7 @@ def _plan(text: str) -> _Plan | None:
 
 
 async def _ask(
-    connection: Connection, written: bytes, read_ahead_bytes: int
+    connection: Connection, written: bytes, read_ahead_bytes: int, timing: Timing
 ) -> tuple[RawResponseMessage, StreamReader]:
     """Write a request and wait for the head of its final answer."""
     protocol = connection.protocol
@@ -184,8 +195,10 @@ async def _ask(
         raise HttpProcessingError(message="the endpoint spoke before it was asked")
     protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_ahead_bytes)
     protocol.transport.write(written)
+    timing.note_written()
     while True:
         head, payload = await protocol.read()
+        timing.note_heard()
         if head.code >= HTTPStatus.OK or head.code == HTTPStatus.SWITCHING_PROTOCOLS:
             return head, payload
 
@@ -247,21 +260,11 @@ def _guard(allowed: Sequence[Network]) -> SocketFactoryType:
         if not may_connect(str(host), allowed):
             # Always the same text: where several addresses fail, only equal errors keep their type.
             raise _RefusedError(errno.EACCES, "the address is not public and not in allow_cidrs")
-        return _Socket(family, kind, protocol)
+        timing = TIMING.get()
+        timing.note_opened()
+        return Socket(family, kind, protocol, timing.note_connected)
 
     return open_socket
-
-
-class _Socket(socket.socket):
-    """A socket that closes nothing when it is merely forgotten.
-
-    uvloop before 0.23 closes the descriptor when connecting is cancelled at its last step, but leaves the socket
-    believing that it owns it (uvloop issue 738). Such a socket would later close whatever had been given the same
-    number since: another delivery's connection, or the store's file. Every other path closes its socket by name.
-    """
-
-    def __del__(self) -> None:
-        self.detach()
 
 
 class _Names:
@@ -272,6 +275,10 @@ class _Names:
 
     async def resolve(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:  # noqa: ARG002  # the family is whatever a name has
         """Look a name up; raises OSError where it has no address."""
+        timing = TIMING.get()
+        timing.note_looking_up()
+        addresses = await self._resolver.resolve(host)
+        timing.note_looked_up()
         return [
             ResolveResult(
                 hostname=host,
@@ -281,7 +288,7 @@ class _Names:
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in await self._resolver.resolve(host)
+            for address in addresses
         ]
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _VISIBLE: Final = re.compile(r"[!-~]{1,256}")
-_VISIBLE_WITHOUT_FULL_STOP: Final = re.compile(r"[!-\-/-~]{1,256}")
+_match_event_id: Final = re.compile(r"[!-\-/-~]{1,256}").fullmatch
 
 
 class Part(StrEnum):
@@ -62,11 +62,13 @@ class Reason(StrEnum):
 class Secret:
     """One key of one dialect. Its value shows nowhere: not in repr, str, a log line or JSON."""
 
-    __slots__ = ("_inner", "_outer", "key")
+    __slots__ = ("_inner", "_outer", "key", "may_sign")
 
     def __init__(self, key: bytes | Ed25519PrivateKey | Ed25519PublicKey) -> None:
         # The type tells what the key is for, so that a public key can never be mistaken for an HMAC key.
         self.key: Final = key
+        self.may_sign: Final = not isinstance(key, Ed25519PublicKey)
+        """A public key only verifies."""
         # HMAC begins with one block of the key each time: half of what a signature costs, so it is done once.
         text = key if isinstance(key, bytes) else b""
         block = (text if len(text) <= _BLOCK_BYTES else sha256(text).digest()).ljust(_BLOCK_BYTES, b"\0")
@@ -82,11 +84,6 @@ class Secret:
         inner.update(content)
         outer.update(inner.digest())
         return outer.digest()
-
-    @property
-    def may_sign(self) -> bool:
-        """Whether it can sign; a public key only verifies."""
-        return not isinstance(self.key, Ed25519PublicKey)
 
 
 class MalformedSecret(msgspec.Struct, frozen=True):
@@ -161,7 +158,7 @@ def is_event_id(text: str) -> bool:
     The full stop parts id, time and body in what Standard Webhooks signs: who may choose an id that holds one
     could have the signature read as that of another id, time and body.
     """
-    return _VISIBLE_WITHOUT_FULL_STOP.fullmatch(text) is not None
+    return _match_event_id(text) is not None
 
 
 def is_header_text(text: str) -> bool:

@@ -222,6 +222,10 @@ async def test_what_a_new_endpoint_gets_is_shown_with_every_try(
     await until(tries)
     (one,) = await tries()
     assert (one["outcome"], one["status"], one["subject"], one["number"]) == ("delivered", 200, "order/1", 1)
+    phases = one["phases"]
+    assert phases["connect_ms"] > 0
+    assert phases["wait_ms"] > 0
+    assert sum(phases.values()) <= one["latency_ms"] + 1
     health = (await client.get("/v1/endpoints/shop/health")).json()
     assert (health["breaker"], health["failing_since"], health["dead"]) == ("closed", None, 0)
     stats = (await client.get("/v1/stats")).json()

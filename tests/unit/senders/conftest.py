@@ -1,15 +1,22 @@
 """What the tests of a Sender share: both event loops, senders that may reach 127.0.0.1, a short way to post."""
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from idsync.model.values import Instant
 from idsync.ports import Clock, Request, Response, Sender
@@ -129,3 +136,50 @@ def black_hole_port() -> Iterator[int]:
         yield address[1]
         for filler in fillers:
             filler.close()
+
+
+class Certificate:
+    """A self-signed certificate for 127.0.0.1 and localhost in a file."""
+
+    def __init__(self, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
+        now = datetime.now(UTC)
+        day = timedelta(days=1)
+        alternative = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        )
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - day)
+            .not_valid_after(now + day)
+            .add_extension(alternative, critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        self.path = folder / "sink.pem"
+        self.path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+
+    def server(self) -> ssl.SSLContext:
+        """For the side that shows it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path)
+        return context
+
+    def client(self) -> ssl.SSLContext:
+        """For the side that trusts it."""
+        return ssl.create_default_context(cafile=self.path)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Make a certificate once."""
+    return Certificate(tmp_path_factory.mktemp("tls"))

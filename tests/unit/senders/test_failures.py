@@ -1,23 +1,16 @@
 """What the network and the other side can do wrong: always a named error, never an exception, always in time."""
 
 import asyncio
-import ipaddress
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from idsync.ports import Response, Sender, SendError
 from idsync.senders.limits import Limits
 from idsync.senders.resolver import Resolver
 from idsync.testing.sink import Answer, Then, open_sink
+from tests.unit.senders.conftest import Certificate
 
 Post = Callable[..., Awaitable[Response]]
 MakeSender = Callable[..., Sender]
@@ -258,52 +251,7 @@ async def test_header_that_would_begin_another_is_a_bug_of_the_caller(post: Post
         assert sink.connections == 0
 
 
-class _Certificate:
-    """A self-signed certificate for 127.0.0.1 in a file."""
-
-    def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
-        now = datetime.now(UTC)
-        day = timedelta(days=1)
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - day)
-            .not_valid_after(now + day)
-            .add_extension(alternative, critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        self.path = folder / "sink.pem"
-        self.path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-
-    def server(self) -> ssl.SSLContext:
-        """For the side that shows it."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.path)
-        return context
-
-    def client(self) -> ssl.SSLContext:
-        """For the side that trusts it."""
-        return ssl.create_default_context(cafile=self.path)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> _Certificate:
-    """Make a certificate once."""
-    return _Certificate(tmp_path_factory.mktemp("tls"))
-
-
-async def test_certificate_that_nobody_vouches_for_is_a_tls_error(post: Post, certificate: _Certificate) -> None:
+async def test_certificate_that_nobody_vouches_for_is_a_tls_error(post: Post, certificate: Certificate) -> None:
     """Verification is on unless the operator says otherwise."""
     async with open_sink(tls=certificate.server()) as sink:
         response = await post(sink.url)
@@ -312,7 +260,7 @@ async def test_certificate_that_nobody_vouches_for_is_a_tls_error(post: Post, ce
 
 
 async def test_certificate_of_another_host_is_a_tls_error(
-    post: Post, make_sender: MakeSender, scripted_resolver: MakeResolver, certificate: _Certificate
+    post: Post, make_sender: MakeSender, scripted_resolver: MakeResolver, certificate: Certificate
 ) -> None:
     """Trust in the issuer is not enough: the name must be the one in the URL, not the address we connect to."""
     sender = make_sender(tls=certificate.client(), resolver=scripted_resolver(["127.0.0.1"]))
@@ -336,7 +284,7 @@ async def test_https_to_a_port_that_speaks_http_is_a_tls_error(post: Post) -> No
 
 
 async def test_trusted_certificate_lets_requests_through_on_one_connection(
-    post: Post, make_sender: MakeSender, certificate: _Certificate
+    post: Post, make_sender: MakeSender, certificate: Certificate
 ) -> None:
     """The handshake is paid once."""
     sender = make_sender(tls=certificate.client())

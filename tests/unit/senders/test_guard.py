@@ -5,16 +5,19 @@ import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 
-from idsync.ports import Response, Sender, SendError
+from idsync.ports import Clock, Response, Sender, SendError
 from idsync.senders import aiohttp_sender
 from idsync.senders.fast import dial
 from idsync.senders.limits import Limits
 from idsync.senders.resolver import Resolver
+from idsync.senders.timing import TIMING, Timing
 from idsync.testing.sink import Answer, open_sink
 from idsync.wire.address import parse_networks
+from tests.unit.senders.conftest import RealClock
 
 Post = Callable[..., Awaitable[Response]]
 MakeSender = Callable[..., Sender]
@@ -184,6 +187,7 @@ async def test_system_resolver_is_guarded_too(post: Post, make_sender: MakeSende
 async def test_socket_left_by_a_cancelled_connect_closes_no_descriptor_but_its_own() -> None:
     """The number may belong to another file by the time the socket is forgotten."""
     loop = asyncio.get_running_loop()
+    TIMING.set(Timing(cast("Clock", RealClock())))
     async with open_sink() as sink:
         address = ("127.0.0.1", sink.port)
         forgotten = aiohttp_sender._guard(parse_networks(["127.0.0.0/8"]))(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idsync.ports import SendError
-from idsync.senders.fast.answer import FRAME_FACTOR, HEAD_BYTES_MAX, AnswerReader
+from idsync.senders.fast.answer import FRAME_FACTOR, HEAD_BYTES_MAX, LAST_BYTES_MAX, AnswerReader
 from idsync.testing.endpoints import make_play
 
 BODY_BYTES = 100
@@ -17,10 +17,15 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 def _read(raw: bytes, *ends: int) -> AnswerReader:
     """Feed an answer in pieces, until no more is wanted."""
-    reader = AnswerReader(BODY_BYTES)
+    return _go_on(AnswerReader(BODY_BYTES), raw, *ends)
+
+
+def _go_on(reader: AnswerReader, raw: bytes, *ends: int) -> AnswerReader:
+    take = reader.begin
     for start, end in pairwise(sorted({0, *ends, len(raw)})):
-        if reader.feed(raw[start:end]):
+        if take(raw[start:end]):
             break
+        take = reader.feed
     return reader
 
 
@@ -109,8 +114,36 @@ def test_nothing_of_one_answer_is_left_to_the_next() -> None:
     )
     assert reader.feed(first)
     assert _tell(reader) == (200, b"ok", b"1", b"now")
-    reader.begin()
-    assert reader.feed(
+    assert reader.begin(
         b"HTTP/1.1 103 Wait\r\nRetry-After: 3\r\n\r\nHTTP/1.1 201 OK\r\nX: y\r\nContent-Length: 0\r\n\r\n"
     )
     assert _tell(reader) == (201, b"", None, None)
+
+
+def test_answers_that_follow_one_another_are_read_as_each_alone() -> None:
+    """Those that are the same as the one before, which is remembered, and those that only begin like it."""
+    dice = Random(2)
+    plain = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + body for body in (b"ok", b"no")]
+    plays = [b"".join(scene.pieces) for seed in range(300) for scene in make_play(seed).scenes]
+    answers = [*plain, HEAD + b"0\r\n\r\n", *[raw for raw in plays if 0 < len(raw) < 2_000]]
+    followed = 0
+    for _ in range(3_000):
+        reader = AnswerReader(BODY_BYTES)
+        chosen = dice.choices(answers[:3], k=2) + dice.choices(answers, k=2)
+        for raw in [one for one in chosen for _ in range(dice.randrange(1, 4))]:
+            cuts = dice.choice([(), (), (dice.randrange(1, len(raw) + 1),)])
+            alone = _read(raw, *cuts)
+            _go_on(reader, raw, *cuts)
+            assert (_tell(reader), reader.may_follow()) == (_tell(alone), alone.may_follow())
+            if not reader.may_follow():
+                break
+            followed += 1
+    assert followed > 10_000
+
+
+def test_long_answer_is_not_remembered() -> None:
+    """What a connection keeps is bounded."""
+    reader = AnswerReader(2 * LAST_BYTES_MAX)
+    for size, is_remembered in ((10, True), (LAST_BYTES_MAX, False)):
+        assert reader.begin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size))
+        assert (reader._last is not None) is is_remembered

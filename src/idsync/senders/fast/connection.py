@@ -5,7 +5,7 @@ from typing import Protocol, cast
 
 from idsync.ports import SendError
 from idsync.senders.fast.answer import AnswerReader
-from idsync.senders.fast.exchange import Exchange
+from idsync.senders.fast.exchange import KEPT, Exchange
 
 
 class Owner(Protocol):
@@ -23,31 +23,34 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """An asyncio protocol. It tells its owner when it is free, and when it is gone."""
 
-    __slots__ = ("_exchange", "_is_spoiled", "_owner", "_reader", "_transport", "origin")
+    __slots__ = ("_exchange", "_is_spoiled", "_owner", "_reader", "_transport", "opening", "origin")
 
     def __init__(self, owner: Owner, origin: str, body_bytes_max: int) -> None:
         self.origin = origin
+        self.opening = KEPT
+        """What it took to make it."""
         self._owner = owner
         self._reader = AnswerReader(body_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._is_spoiled = False
 
-    def is_open(self) -> bool:
-        """Whether a request can be written, as far as is known here."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def begin(self, exchange: Exchange) -> None:
-        """Write a request, and read the answer to it."""
-        exchange.place = self
+    def begin(self, exchange: Exchange, now: float) -> bool:
+        """Write a request, and read the answer to it; False: the connection is known to be gone, nothing was done."""
         transport = self._transport
         if transport is None or transport.is_closing():
-            self._end(exchange, SendError.PROTOCOL if self._is_spoiled else SendError.READ)
-            return
+            return False
+        exchange.place = self
         self._exchange = exchange
-        self._reader.begin()
-        exchange.reader = self._reader
+        exchange.written_at = now
         transport.write(exchange.written)
+        return True
+
+    def begin_first(self, exchange: Exchange) -> None:
+        """Begin the exchange that the connection was made for, or fail it."""
+        exchange.opening = self.opening
+        if not self.begin(exchange, exchange.now()):
+            self._end(exchange, SendError.PROTOCOL if self._is_spoiled else SendError.READ)
 
     def leave(self, exchange: Exchange) -> None:  # noqa: ARG002  # there is only one
         """Drop what is under way: its answer could come at any time, so nothing else can be asked here."""
@@ -72,15 +75,15 @@ class Connection(asyncio.Protocol):
             # It would be taken for the answer to what we ask next.
             self._is_spoiled = True
             self.cut_off()
-        elif self._reader.feed(data):
-            if self._may_be_kept():
-                self._exchange = None
-                response = exchange.respond()
-                # First this, so that whoever asks again when told finds the connection free.
-                self._owner.take_back(self)
-                exchange.end(response)
+        elif exchange.reader is not None:
+            if self._reader.feed(data):
+                self._answer(exchange)
+        else:
+            exchange.reader = self._reader
+            if self._reader.begin(data):
+                self._answer(exchange)
             else:
-                self._end(exchange, self._reader.error or SendError.READ)
+                exchange.note_heard()
 
     def eof_received(self) -> None:
         """The other side will say no more: then neither do we."""
@@ -93,10 +96,18 @@ class Connection(asyncio.Protocol):
         else:
             self._end(self._exchange, SendError.READ)
 
-    def _may_be_kept(self) -> bool:
+    def _answer(self, exchange: Exchange) -> None:
+        """End the exchange: no more will be read for it."""
         transport = self._transport
         # An answer may come before the whole request was written; the rest would be read as the next request.
-        return self._reader.may_follow() and transport is not None and transport.get_write_buffer_size() == 0
+        if self._reader.may_follow() and transport is not None and transport.get_write_buffer_size() == 0:
+            self._exchange = None
+            response = exchange.respond()
+            # First this, so that whoever asks again when told finds the connection free.
+            self._owner.take_back(self)
+            exchange.end(response)
+        else:
+            self._end(exchange, self._reader.error or SendError.READ)
 
     def _end(self, exchange: Exchange, error: SendError) -> None:
         self.cut_off()

@@ -79,7 +79,7 @@ class Pool:
             exchange.place = self
             self._waiting[exchange] = host
         else:
-            self._begin(exchange, host)
+            self._begin(exchange, host, exchange.began_at)
 
     def leave(self, exchange: Exchange) -> None:
         """Wait no longer: the turn with the host goes to the next."""
@@ -126,29 +126,24 @@ class Pool:
         await asyncio.gather(*dials, return_exceptions=True)
         await asyncio.sleep(0)  # the loop closes descriptors in its next round
 
-    def _begin(self, exchange: Exchange, host: Host) -> None:
-        """Take the pool's turn, and a connection or the way to one."""
+    def _begin(self, exchange: Exchange, host: Host, now: float) -> None:
+        """Take the pool's turn, and the connection that was used last, or the way to a new one."""
         self._busy += 1
-        connection = self._take_idle(host)
-        if connection is not None:
-            connection.begin(exchange)
-            return
+        while host.idle:
+            connection = next(reversed(host.idle))
+            if connection.begin(exchange, now):
+                del host.idle[connection]
+                self._idle.end(connection)
+                return
+            connection.cut_off()
+        self._dial(exchange, host)
+
+    def _dial(self, exchange: Exchange, host: Host) -> None:
         make = partial(Connection, self, exchange.route.origin, self._limits.body_bytes)
         task = self._loop.create_task(self._dialer.connect(exchange.route, make))
         exchange.place = Dial(task)
         self._dials.add(task)
         task.add_done_callback(partial(self._end_dial, exchange, host))
-
-    def _take_idle(self, host: Host) -> Connection | None:
-        """Take the connection that was used last; those that are known to be gone are dropped on the way."""
-        while host.idle:
-            connection = next(reversed(host.idle))
-            if connection.is_open():
-                del host.idle[connection]
-                self._idle.end(connection)
-                return connection
-            connection.cut_off()
-        return None
 
     def _end_dial(self, exchange: Exchange, host: Host, task: asyncio.Task[Found]) -> None:
         self._dials.remove(task)
@@ -162,7 +157,7 @@ class Pool:
         if exchange.is_over:
             found.cut_off()
         else:
-            found.begin(exchange)
+            found.begin_first(exchange)
 
     def _end_turns(self, host: Host) -> None:
         """Give both turns to the next ones."""
@@ -181,7 +176,7 @@ class Pool:
             self._waiting[exchange] = host
         while self._waiting and self._busy < self._limits.connections:
             exchange = next(iter(self._waiting))
-            self._begin(exchange, self._waiting.pop(exchange))
+            self._begin(exchange, self._waiting.pop(exchange), exchange.now())
 
     def _tidy(self, host: Host, origin: str) -> None:
         """Forget a host that has nothing here."""

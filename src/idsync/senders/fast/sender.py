@@ -49,8 +49,8 @@ class FastSender:
         # Read when it is first needed: the authorities take a moment.
         get_tls = cache(lambda: tls or _trust_authorities())
         # Two pools, so that a connection to where only the operator's own peers may be serves nobody else.
-        self._guarded = Pool(Dialer(self._names, allowed, get_tls), limits)
-        self._exempt = Pool(Dialer(self._names, _EVERYWHERE, get_tls), limits)
+        self._guarded = Pool(Dialer(clock, self._names, allowed, get_tls), limits)
+        self._exempt = Pool(Dialer(clock, self._names, _EVERYWHERE, get_tls), limits)
 
     def post(self, request: Request, on_done: Callable[[Response], None]) -> Cancel:
         """Post as `send` does, and call `on_done` with what came of it, later and once, unless it is cancelled.

@@ -74,7 +74,9 @@ class Standard(msgspec.Struct, frozen=True):
         event_id, timestamp = outgoing.event_id, str(outgoing.sent_at // 1000)
         content = _content(event_id, timestamp, outgoing.body)
         prefix = self.prefixes[0]
-        signatures = " ".join([_signature(one, content) for one in secrets if one.may_sign])
+        signatures = _signature(secrets[0], content)
+        if len(secrets) > 1:
+            signatures = " ".join([signatures, *(_signature(one, content) for one in secrets[1:] if one.may_sign)])
         return [
             (prefix + "id", event_id),
             (prefix + "timestamp", timestamp),
@@ -111,7 +113,7 @@ def _content(event_id: str, timestamp: str, body: bytes) -> bytes:
 def _signature(secret: Secret, content: bytes) -> str:
     """Sign with a secret that may."""
     if isinstance(secret.key, bytes):
-        return "v1," + to_base64(secret.digest(content)).decode()
+        return f"v1,{to_base64(secret.digest(content)).decode()}"
     if isinstance(secret.key, Ed25519PrivateKey):
         return "v1a," + to_base64(secret.key.sign(content)).decode()
     raise TypeError("a public key does not sign")
