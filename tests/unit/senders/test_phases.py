@@ -18,8 +18,8 @@ from tests.unit.senders.conftest import Certificate
 Post = Callable[..., Awaitable[Response]]
 Make = Callable[..., Sender]
 
-PAUSE_S: Final = 0.06
-PAUSED_MS: Final = 50.0
+PAUSE_S: Final = 0.2
+PAUSED_MS: Final = 150.0
 """A phase that held a pause took at least so long; one without it is shorter, but on a machine that stands still."""
 HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
