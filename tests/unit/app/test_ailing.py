@@ -121,22 +121,19 @@ async def test_breaker_that_one_worker_opened_is_open_for_both(running: Running,
     """Nothing is sent by either until its time is over; then one of them probes, and everything arrives."""
     breaker = {"failure_threshold": 3, "timeout_s": 2.0}
     retry = {"first_s": 0.2, "factor": 1}
-    async with (
-        open_sink(*[Answer(status=500)] * 200) as sink,
-        running(postgres_url) as one,
-        running(postgres_url) as two,
-    ):
+    async with open_sink(*[Answer(status=500)] * 200) as sink, running(postgres_url) as one:
         await one.endpoints.create("audit", definition(sink.url, breaker=breaker, retry=retry))
-        await one.submit([event(number) for number in range(8)])
-        await until(lambda: all(app.endpoints.health("audit").breaker == "open" for app in (one, two)))
-        opened_at, before = one.endpoints.health("audit").opened_at, len(sink.requests)
-        assert opened_at is not None
-        sink._answers.clear()
-        await two.submit([event(number) for number in range(8, 12)])
-        seen = before
-        while one.clock.now() < opened_at + 2_000:  # what was counted before that was sent while it was open
-            assert seen == before
-            seen = len(sink.requests)
-            await asyncio.sleep(0.02)
-        await until(lambda: len({request.header("webhook-id") for request in sink.requests}) == 12)
-        await until(lambda: all(app.endpoints.health("audit").breaker == "closed" for app in (one, two)))
+        async with running(postgres_url) as two:
+            await one.submit([event(number) for number in range(8)])
+            await until(lambda: all(app.endpoints.health("audit").breaker == "open" for app in (one, two)))
+            opened_at, before = one.endpoints.health("audit").opened_at, len(sink.requests)
+            assert opened_at is not None
+            sink._answers.clear()
+            await two.submit([event(number) for number in range(8, 12)])
+            seen = before
+            while one.clock.now() < opened_at + 2_000:  # what was counted before that was sent while it was open
+                assert seen == before
+                seen = len(sink.requests)
+                await asyncio.sleep(0.02)
+            await until(lambda: len({request.header("webhook-id") for request in sink.requests}) == 12)
+            await until(lambda: all(app.endpoints.health("audit").breaker == "closed" for app in (one, two)))

@@ -7,6 +7,7 @@ import pytest
 from idsync.app import App
 from idsync.app.endpoints import Changed, Created, DisabledReason, EndpointState, Removed
 from idsync.app.endpoints.service import LOOK_S
+from idsync.errors import StoreError
 from idsync.testing.sink import open_sink
 from idsync.testing.wait import until
 from tests.unit.app.conftest import Running, definition, event
@@ -40,6 +41,25 @@ async def test_other_process_follows_every_change_within_a_second(running: Runni
         assert await one.endpoints.remove("audit") == Removed("audit")
         await follows(set())
         assert await other.endpoints.list() == []
+
+
+async def test_change_that_could_not_be_followed_is_followed_at_the_next_look(
+    running: Running, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is away just when the lanes of an endpoint that another process made are to be opened."""
+    async with running(postgres_url) as one, running(postgres_url) as other:
+        follow, failures = other.endpoints._on_change, list[frozenset[str]]()
+
+        async def follow_or_fail(changed: frozenset[str]) -> None:
+            if not failures:
+                failures.append(changed)
+                raise StoreError("the store is away")
+            await follow(changed)
+
+        monkeypatch.setattr(other.endpoints, "_on_change", follow_or_fail)
+        await one.endpoints.create("audit", definition(NOWHERE))
+        await until(lambda: routes_to(other) == {"endpoint:audit"})
+    assert failures == [frozenset({"audit"})]
 
 
 async def test_endpoint_made_in_one_process_is_delivered_to_by_another(running: Running, postgres_url: str) -> None:

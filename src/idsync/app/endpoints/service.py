@@ -79,6 +79,8 @@ class Endpoints:
         self._wake = asyncio.Event()
         self._submit: Submit = _nowhere
         self._on_change: OnChange = _nobody
+        self._changed: frozenset[str] = frozenset()
+        """What has changed, until all that follows from it is done."""
 
     def join(self, submit: Submit, on_change: OnChange) -> None:
         """Take a place in the line.
@@ -289,7 +291,7 @@ class Endpoints:
         async with self._looking:
             revision = await self._store.setting(REVISION)
             if revision != self._revision:
-                changed = await self._read()
+                changed = self._changed = self._changed | await self._read()
             elif self._expires_at is not None and self._clock.now() >= self._expires_at:
                 changed = frozenset(self._known)
             else:
@@ -297,6 +299,7 @@ class Endpoints:
             expiries = [at for _, one in self._known.values() if (at := one.expires_at(self._clock.now())) is not None]
             if changed:
                 await self._on_change(changed)
+                self._changed = frozenset()
             self._expires_at = min(expiries, default=None)
             self._revision = revision
 
