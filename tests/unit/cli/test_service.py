@@ -15,6 +15,7 @@ from idsync.cli.service import run_service
 from idsync.config import Settings, parse_settings
 from idsync.errors import ConfigError, StoreFenced, StoreLocked
 from idsync.telemetry import Log
+from idsync.testing.postgres import free_port
 from idsync.worker import Worker
 
 
@@ -93,8 +94,7 @@ async def test_a_taken_address_is_told_before_the_store_is_touched() -> None:
 
 async def test_a_store_that_cannot_be_opened_gives_the_address_back() -> None:
     """A second service on one store fails, and its port is free again."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        settings = _settings(f"127.0.0.1:{free.getsockname()[1]}")
+    settings = _settings(f"127.0.0.1:{free_port()}")
     owner = await open_app(settings)
     with pytest.raises(StoreLocked):
         await run_service(settings, on_ready=_stop_at_once)
