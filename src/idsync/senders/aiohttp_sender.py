@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from idsync.deadlines import Deadlines
 from idsync.ports import Cancel, Clock, Request, Response, SendError
-from idsync.senders.limits import Limits
+from idsync.senders.limits import HEAD_BYTES_MAX, Limits
 from idsync.senders.resolver import Resolver, ThreadResolver
 from idsync.senders.retry_after import parse_retry_after
 from idsync.senders.route import ROUTES_MAX, Route, parse_route, render_request
@@ -193,7 +193,13 @@ async def _ask(
     if protocol.should_close:
         # What came in before we asked would be taken for the answer.
         raise HttpProcessingError(message="the endpoint spoke before it was asked")
-    protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=read_ahead_bytes)
+    protocol.set_response_params(
+        read_until_eof=True,
+        auto_decompress=False,
+        read_bufsize=read_ahead_bytes,
+        max_line_size=HEAD_BYTES_MAX,  # aiohttp bounds each line, not the head
+        max_field_size=HEAD_BYTES_MAX,
+    )
     protocol.transport.write(written)
     timing.note_written()
     while True:

@@ -1,6 +1,11 @@
 """What one sender takes at most, whichever implementation it is."""
 
+from typing import Final
+
 import msgspec
+
+HEAD_BYTES_MAX: Final = 32_768
+"""Bytes of an answer up to the end of its final head, interim ones among them."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,8 +55,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         (OK + b"garbage", Agreement.HEAD_LOST),
         (OK.replace(b"OK\r\n", b"OK\r\nTransfer-Encoding:\r\n"), Agreement.EMPTY_CODING),
         (b"HTTP/1.1 103 Wait\r\n\r\n" * 5_000, Agreement.BOUNDED),
+        (OK.replace(b"OK\r\n", b"OK\r\nX-Long: " + b"y" * 20_000 + b"\r\n"), Agreement.FULL),
     ],
-    ids=["good", "broken chunk", "garbage after it", "empty coding", "interim answers"],
+    ids=["good", "broken chunk", "garbage after it", "empty coding", "interim answers", "a long line"],
 )
 async def test_difference_goes_by_its_name(
     pair: Pair, raw: bytes, expected: Agreement, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idsync.ports import SendError
-from idsync.senders.fast.answer import FRAME_FACTOR, HEAD_BYTES_MAX, LAST_BYTES_MAX, AnswerReader
+from idsync.senders.fast.answer import FRAME_FACTOR, LAST_BYTES_MAX, AnswerReader
+from idsync.senders.limits import HEAD_BYTES_MAX
 from idsync.testing.endpoints import make_play
 
 BODY_BYTES = 100

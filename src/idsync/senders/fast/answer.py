@@ -9,9 +9,8 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from idsync.ports import SendError
+from idsync.senders.limits import HEAD_BYTES_MAX
 
-HEAD_BYTES_MAX: Final = 32_768
-"""Bytes up to the end of the final head, interim ones among them."""
 FIELDS_MAX: Final = 128
 """Header lines up to there."""
 LAST_BYTES_MAX: Final = 1_024
