@@ -117,9 +117,19 @@ class Feed:
         return frozenset(self._lanes)
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is no room in memory for what would be read."""
+        return self.size >= self._room
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether some lane may have got further since `take_progress`."""
+        return bool(self._moved)
+
+    @property
     def is_behind(self) -> bool:
         """Whether some lane has to be read from the store, and there is room for what is found."""
-        return self.size < self._room and any(not lane.is_caught_up for lane in self._lanes.values())
+        return not self.is_full and any(not lane.is_caught_up for lane in self._lanes.values())
 
     async def fetch(self) -> list[Delivery]:
         """Read the lanes that are behind; take what the oldest generation that is not empty has."""
