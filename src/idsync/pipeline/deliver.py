@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from idsync import crash
-from idsync.model.delivery import SETTLED, Attempt, Delivery, Outcome, Parked, ParkedState, Place
+from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState, Place
 from idsync.model.destination import Lane
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.feed import DeliverLimits
@@ -247,7 +247,7 @@ class EndpointDeliverer:
             return
         key = self._keys[subject]
         item = key.current
-        if outcome in SETTLED:
+        if outcome is Outcome.DELIVERED:
             if not self._gate.is_free:
                 self._reporter.succeed(subject)
             self._record(item, response, sent_at)
@@ -261,7 +261,7 @@ class EndpointDeliverer:
 
     def _take_batch(self, batches: Batches, batch: Batch, sent_at: Instant, response: Response) -> None:
         """Judge and settle the events of one batch, or send them again."""
-        is_good = outcome_of(response) in SETTLED
+        is_good = outcome_of(response) is Outcome.DELIVERED
         failed = failed_of(response.body, response.status) if is_good else None
         if failed is not None:
             self._reporter.succeed(batch.lead)

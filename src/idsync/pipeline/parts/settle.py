@@ -7,6 +7,7 @@ its book is closed unwritten, and the others are written without it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -138,7 +139,7 @@ class Settler:
         self._full_at = full_at
         self._books: dict[Book, None] = {}
         self._listening: dict[Book, int] = {}
-        """Those that wait for a flush, with its number. Most do not: to wake every deliverer costs more than to send."""
+        """Those that wait for a flush, with its number. Most do not: waking them all costs more than sending."""
         self._commands: list[int] = []
         self._size = 0
         self._since: float | None = None
@@ -248,7 +249,7 @@ class Settler:
         return Plan(
             epoch=self._epoch,
             fences={name: epoch for page in pages for name, epoch in page.book.fences.items()},
-            attempts=tuple(one for page in pages for one in page.attempts),
+            attempts=tuple(chain.from_iterable(page.attempts for page in pages)),
             progress={lane: place for page in pages for lane, place in page.progress.items()},
             parked=tuple(one for page in pages for one in page.parked.values()),
             unparked=tuple(one for page in pages for one in page.unparked),

@@ -1,6 +1,6 @@
 """What is counted of each request to an endpoint. Labels are bounded: destinations, outcomes, codes, phases."""
 
-from idsync.model.delivery import SETTLED, Outcome
+from idsync.model.delivery import Outcome
 from idsync.pipeline.sending.endpoint import error_of
 from idsync.ports import Response
 from idsync.telemetry import Counters
@@ -10,7 +10,7 @@ def count_answer(counters: Counters, destination: str, outcome: Outcome, respons
     """Count one try: its outcome, its time, of a failure the reason, and where the time went if that was measured."""
     counters.add("idsync_deliveries_total", f"{destination}:{outcome}")
     counters.observe("idsync_delivery_seconds", destination, response.latency_s)
-    if outcome not in SETTLED:
+    if outcome is not Outcome.DELIVERED:
         counters.add("idsync_delivery_errors_total", f"{destination}:{_code(response)}")
     if (phases := response.phases) is not None:
         counters.observe("idsync_delivery_phase_seconds", "dns", phases.dns_ms / 1000)
