@@ -123,8 +123,9 @@ class Queue:
                 self._enqueue(delivery)
             if fetched:
                 return 0.0
-        elif self.feed.is_full:
-            self.book.next_flush()  # results make room, and may open the gate: to be called back by then
+        if self.feed.is_full or self.feed.is_behind:
+            # Results make room, open the gate, or empty the generation that a newer one waits for: be called back then.
+            self.book.next_flush()
         return min(IDLE_S, max(0.0, (self._due[0][0] - self._clock.now()) / 1000)) if self._due else IDLE_S
 
     def take(self) -> Subject:
