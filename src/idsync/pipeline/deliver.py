@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from idsync import crash
-from idsync.model.delivery import SETTLED, Attempt, Delivery, Outcome, Parked, ParkedState, Place
+from idsync.model.delivery import Attempt, Delivery, Outcome, Parked, ParkedState, Place
 from idsync.model.destination import Lane
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.feed import DeliverLimits
@@ -23,7 +23,7 @@ from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.sending.batches import Batch, Batches, by_key
-from idsync.pipeline.sending.counts import count_answer
+from idsync.pipeline.sending.counts import AnswerCounts
 from idsync.pipeline.sending.endpoint import HTTP_GONE, Endpoint, is_absent, outcome_of
 from idsync.pipeline.sending.gate import Gate
 from idsync.pipeline.sending.keys import Item, Key, KeyPhase
@@ -80,7 +80,7 @@ class EndpointDeliverer:
         self._tenure = tenure
         self._sender = sender
         self._clock = clock
-        self._counters = counters
+        self._counts = AnswerCounts(counters, self.name)
         self._response_bytes_max = limits.response_bytes_max
         self._settler = settler
         self._queue = Queue(
@@ -240,14 +240,14 @@ class EndpointDeliverer:
         """Judge and settle one request that was answered."""
         del self._under_way[subject]
         crash.point("send.answered")
-        outcome = outcome_of(response)
-        count_answer(self._counters, self.name, outcome, response)
+        is_good = outcome_of(response) is Outcome.DELIVERED
+        self._counts.add(response, is_good=is_good)
         if self._batches is not None:
             self._take_batch(self._batches, self._batches.under_way.pop(subject), sent_at, response)
             return
         key = self._keys[subject]
         item = key.current
-        if outcome in SETTLED:
+        if is_good:
             if not self._gate.is_free:
                 self._reporter.succeed(subject)
             self._record(item, response, sent_at)
@@ -261,7 +261,7 @@ class EndpointDeliverer:
 
     def _take_batch(self, batches: Batches, batch: Batch, sent_at: Instant, response: Response) -> None:
         """Judge and settle the events of one batch, or send them again."""
-        is_good = outcome_of(response) in SETTLED
+        is_good = outcome_of(response) is Outcome.DELIVERED
         failed = failed_of(response.body, response.status) if is_good else None
         if failed is not None:
             self._reporter.succeed(batch.lead)

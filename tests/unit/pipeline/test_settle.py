@@ -9,7 +9,7 @@ from idsync.model.delivery import Attempt, Delivery, Outcome
 from idsync.model.event import Verdict
 from idsync.model.plan import CommitResult, Plan
 from idsync.pipeline.parts.feed import Feed
-from idsync.pipeline.parts.settle import Settler
+from idsync.pipeline.parts.settle import Book, Settler
 from idsync.stores.sqlite import SqliteStore
 from tests.unit.pipeline.conftest import Door
 
@@ -48,6 +48,37 @@ async def test_flush_whose_answer_was_lost_writes_every_try_once(door: Door) -> 
             await settler.flush()
     await settler.flush()
     assert [one.number for one in await door.store.attempts(delivery.event)] == [1]
+
+
+async def test_only_those_who_wait_for_a_flush_are_called_back(door: Door) -> None:
+    """A flush of one endpoint's results wakes whoever asked for its number, once, and nobody else."""
+    settler, woken = Settler(door.store, door.clock, epoch=1), list[str]()
+    waiting, quiet = (_open_book(door, settler, woken, name) for name in ("waiting", "quiet"))
+    waiting.keep({"one": b"1"})
+    quiet.keep({"two": b"2"})
+    assert waiting.next_flush() > waiting.flushed
+    await settler.flush()
+    quiet.keep({"two": b"3"})
+    await settler.flush()
+    assert woken == ["waiting"]
+
+
+async def test_flush_that_failed_calls_back_when_it_is_durable(door: Door) -> None:
+    """Whoever waits for it is not woken for a flush that was not answered."""
+    settler, woken = Settler(Deaf(door.store, losses=1), door.clock, epoch=1), list[str]()  # type: ignore[arg-type]  # only `commit` is called
+    book = _open_book(door, settler, woken, "waiting")
+    book.keep({"one": b"1"})
+    number = book.next_flush()
+    with pytest.raises(StoreError):
+        await settler.flush()
+    assert not woken
+    await settler.flush()
+    assert (woken, book.flushed) == (["waiting"], number)
+
+
+def _open_book(door: Door, settler: Settler, woken: list[str], name: str) -> Book:
+    """Open a book that tells by its name that it was called back."""
+    return settler.open(Feed(door.store, [], memory_max=1, page_max=1), lambda: woken.append(name))
 
 
 async def _try_one(door: Door, settler: Settler) -> Delivery:

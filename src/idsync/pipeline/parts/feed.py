@@ -45,14 +45,17 @@ class _Lane:
         self.is_caught_up = False
         self.has_missed = False
 
-    def take(self, delivery: Delivery) -> None:
-        self.order.append(delivery.place)
-        self.after = delivery.place
+    def take(self, place: Place) -> None:
+        self.order.append(place)
+        self.after = place
 
     def settle(self, delivery: int) -> None:
         """Mark one; `settled` is the place up to which nothing is open any more."""
-        self.done.add(delivery)
-        while self.order and self.order[0][1] in self.done:
+        if self.order[0][1] != delivery:
+            self.done.add(delivery)
+            return
+        self.settled = self.order.popleft()
+        while self.done and self.order[0][1] in self.done:
             self.settled = self.order.popleft()
             self.done.discard(self.settled[1])
 
@@ -90,11 +93,11 @@ class Feed:
 
     def offer(self, delivery: Delivery) -> bool:
         """Take a delivery that was just committed, if its lane is caught up and there is room; say whether."""
-        lane = self._lanes[delivery.lane]
-        if self._is_ordered and delivery.place <= lane.after:
+        lane, place = self._lanes[delivery.lane], delivery.place
+        if self._is_ordered and place <= lane.after:
             return False
         if self._is_ordered and lane.is_caught_up and self.size < self._room:
-            lane.take(delivery)
+            lane.take(place)
             self.size += 1
             return True
         lane.is_caught_up = False
@@ -117,9 +120,19 @@ class Feed:
         return frozenset(self._lanes)
 
     @property
+    def is_full(self) -> bool:
+        """Whether there is no room in memory for what would be read."""
+        return self.size >= self._room
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether some lane may have got further since `take_progress`."""
+        return bool(self._moved)
+
+    @property
     def is_behind(self) -> bool:
         """Whether some lane has to be read from the store, and there is room for what is found."""
-        return self.size < self._room and any(not lane.is_caught_up for lane in self._lanes.values())
+        return not self.is_full and any(not lane.is_caught_up for lane in self._lanes.values())
 
     async def fetch(self) -> list[Delivery]:
         """Read the lanes that are behind; take what the oldest generation that is not empty has."""
@@ -132,7 +145,7 @@ class Feed:
         oldest = min((self._lanes[one.lane].generation for one in page.deliveries), default=behind[-1].generation)
         taken = [one for one in page.deliveries if self._lanes[one.lane].generation == oldest]
         for delivery in taken:
-            self._lanes[delivery.lane].take(delivery)
+            self._lanes[delivery.lane].take(delivery.place)
         self.size += len(taken)
         for lane in behind:
             lane.is_caught_up = lane.generation <= oldest and lane.id not in page.more and not lane.has_missed

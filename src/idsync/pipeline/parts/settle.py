@@ -7,7 +7,7 @@ its book is closed unwritten, and the others are written without it.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
@@ -24,17 +24,16 @@ NO_FENCES: Mapping[str, int] = {}
 Announce = Callable[[Sequence[Arrival]], Awaitable[object]]
 
 
-@dataclass(slots=True)
-class _Page:
-    """What one book has to write."""
+class _Page(msgspec.Struct):
+    """What one book has to write. With many endpoints nearly every result has a page of its own: it is made fast."""
 
     book: "Book"
-    attempts: list[Attempt] = field(default_factory=list)
-    parked: dict[int, Parked] = field(default_factory=dict)
-    unparked: dict[int, None] = field(default_factory=dict)
-    progress: dict[int, Place] = field(default_factory=dict)
-    settings: dict[str, bytes | None] = field(default_factory=dict)
-    arrivals: list[Arrival] = field(default_factory=list)
+    attempts: list[Attempt] = []
+    parked: dict[int, Parked] = {}
+    unparked: dict[int, None] = {}
+    progress: dict[int, Place] = {}
+    settings: dict[str, bytes | None] = {}
+    arrivals: list[Arrival] = []
 
     @property
     def is_empty(self) -> bool:
@@ -87,8 +86,13 @@ class Book:
         self._page.arrivals.append(arrival)
 
     def next_flush(self) -> int:
-        """The number of the flush that will have written everything recorded so far."""
-        return self._settler.begun + (0 if self._page.is_empty else 1)
+        """The number of the flush that will have written everything recorded so far.
+
+        Until that is durable, and once afterwards, whoever opened the book is called back after each flush.
+        """
+        flush = self._settler.begun + (0 if self._page.is_empty else 1)
+        self._settler.listen(self, flush)
+        return flush
 
     @property
     def flushed(self) -> int:
@@ -97,6 +101,8 @@ class Book:
 
     def take_page(self) -> _Page | None:
         """Give what is to be written, with the places reached; None: nothing."""
+        if self._page.is_empty and not self._feed.has_moved:
+            return None
         page, self._page = self._page, _Page(self)
         page.progress = self._feed.take_progress()
         return None if page.is_empty and not page.progress else page
@@ -132,6 +138,8 @@ class Settler:
         self._linger_s = linger_s
         self._full_at = full_at
         self._books: dict[Book, None] = {}
+        self._listening: dict[Book, int] = {}
+        """Those that wait for a flush, with its number. Most do not: waking them all costs more than sending."""
         self._commands: list[int] = []
         self._size = 0
         self._since: float | None = None
@@ -143,7 +151,7 @@ class Settler:
         self._turn = asyncio.Lock()
 
     def open(self, feed: Feed, on_flushed: Callable[[], None], fences: Mapping[str, int] = NO_FENCES) -> Book:
-        """Carry a feed's positions from now on, under the leases of its lanes; call back after each flush."""
+        """Carry a feed's positions from now on, under the leases of its lanes; call back as `Book.next_flush` says."""
         book = Book(self, feed, fences, on_flushed)
         self._books[book] = None
         return book
@@ -152,6 +160,11 @@ class Settler:
         """Write nothing more of a book: whoever owns its lanes next begins where it was flushed last."""
         book.is_closed = True
         self._books.pop(book, None)
+        self._listening.pop(book, None)
+
+    def listen(self, book: Book, flush: int) -> None:
+        """Call a book's owner back after each flush until this one is durable."""
+        self._listening[book] = max(flush, self._listening.get(book, 0))
 
     def finish(self, command: int) -> None:
         """End an operator's command."""
@@ -196,7 +209,9 @@ class Settler:
                 return
             await self._write(*self._unwritten, is_repeated=is_repeated)
             self._unwritten = None
-        for book in list(self._books):
+        for book, flush in list(self._listening.items()):
+            if flush <= self.flushed:
+                del self._listening[book]
             book.on_flushed()
 
     async def _write(self, pages: list[_Page], commands: list[int], *, is_repeated: bool) -> None:
@@ -234,7 +249,7 @@ class Settler:
         return Plan(
             epoch=self._epoch,
             fences={name: epoch for page in pages for name, epoch in page.book.fences.items()},
-            attempts=tuple(one for page in pages for one in page.attempts),
+            attempts=tuple(chain.from_iterable(page.attempts for page in pages)),
             progress={lane: place for page in pages for lane, place in page.progress.items()},
             parked=tuple(one for page in pages for one in page.parked.values()),
             unparked=tuple(one for page in pages for one in page.unparked),

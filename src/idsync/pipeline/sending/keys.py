@@ -43,7 +43,9 @@ class Key:
 
     def add(self, delivery: Delivery, window_max: int) -> bool:
         """Take the newest delivery of the key; False: it must be parked behind the others instead, and is counted."""
-        if self.phase in {KeyPhase.WAITING, KeyPhase.REFILLING} or self.spilled or len(self.items) >= window_max:
+        phase = self.phase  # compared, not looked up: an enum's hash is Python's, 0.3 µs
+        is_held = phase is KeyPhase.WAITING or phase is KeyPhase.REFILLING
+        if is_held or self.spilled or len(self.items) >= window_max:
             self.spilled += 1
             return False
         self.items.append(delivery)

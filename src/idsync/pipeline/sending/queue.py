@@ -19,6 +19,7 @@ from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.feed import PARKED_PAGE, DeliverLimits, Feed
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
+from idsync.pipeline.parts.wake import Signal
 from idsync.pipeline.sending.keys import Item, Key, KeyPhase
 from idsync.pipeline.sending.rows import due_at, waiting_row
 from idsync.ports import Clock, ParkedFilter, Store
@@ -78,7 +79,7 @@ class Queue:
         self._refill: dict[Subject, int] = {}
         self.wake = asyncio.Event()
         """Set when there may be something to read or to make due."""
-        self.stirred = asyncio.Event()
+        self.stirred = Signal()
         """Set when there may be something to send."""
         self.book = settler.open(self.feed, self.wake.set, tenure.fences)
 
@@ -122,6 +123,9 @@ class Queue:
                 self._enqueue(delivery)
             if fetched:
                 return 0.0
+        if self.feed.is_full or self.feed.is_behind:
+            # Results make room, open the gate, or empty the generation that a newer one waits for: be called back then.
+            self.book.next_flush()
         return min(IDLE_S, max(0.0, (self._due[0][0] - self._clock.now()) / 1000)) if self._due else IDLE_S
 
     def take(self) -> Subject:
