@@ -1,5 +1,11 @@
 """When a delivery is sent: at its time, at its endpoint's rate, by its level, in its order."""
 
+import asyncio
+
+import msgspec
+
+from idsync.model.destination import Level
+from idsync.model.plan import LaneRow, Plan
 from idsync.model.values import Instant
 from idsync.policy.endpoint.rate import RatePolicy
 from tests.unit.pipeline.conftest import Door
@@ -103,3 +109,25 @@ async def test_deliverer_says_when_it_must_be_begun_anew(door: Door) -> None:
         assert not rig.deliverer.is_outdated
         rig.deliverer.adopt(endpoint(is_ordered=False))
         assert rig.deliverer.is_outdated
+
+
+async def test_a_newer_generation_is_read_as_soon_as_all_of_the_older_is_written(door: Door) -> None:
+    """The flush that writes the last of the older one wakes whoever waits for it; nothing is waited for beyond that."""
+    await door.take(door.event("e1"))
+    (delivery,) = door.queued
+    door.destination = msgspec.structs.replace(door.destination, lanes=3)
+    opened = [lane for lane, _ in await door.store.open([door.destination]) if lane.level is Level.LIVE]
+    newer = max(opened, key=lambda lane: lane.generation)
+    assert newer.generation > 0
+    row = LaneRow(newer.id, delivery.subject, 0, seq=delivery.event)
+    await door.store.commit(Plan(epoch=door.epoch, deliveries=(row,)))
+    async with delivering(door) as rig:
+        assert rig.sent == ["e1"]
+        assert await rig.deliverer.tick() > 0
+        rig.open[0].answer()
+        await door.clock.settle()
+        assert rig.sent == ["e1"]
+        await rig.settler.flush()
+        await asyncio.wait_for(rig.deliverer.wait(60.0), 0.5)
+        await rig.turn()
+        assert rig.sent == ["e1", "e1"]

@@ -51,11 +51,11 @@ class _Lane:
 
     def settle(self, delivery: int) -> None:
         """Mark one; `settled` is the place up to which nothing is open any more."""
-        if self.order[0][1] != delivery:
+        if not self.order or self.order[0][1] != delivery:
             self.done.add(delivery)
             return
         self.settled = self.order.popleft()
-        while self.done and self.order[0][1] in self.done:
+        while self.order and self.order[0][1] in self.done:
             self.settled = self.order.popleft()
             self.done.discard(self.settled[1])
 
