@@ -2,7 +2,7 @@
 
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -22,11 +22,17 @@ class Histogram:
         self.count = 0
         self.sum_s = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one observation."""
-        self.buckets[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
-        self.count += 1
-        self.sum_s += seconds
+    def observe(self, durations_s: Sequence[float]) -> None:
+        """Count some observations; those of nothing at once, for many are."""
+        zeros = durations_s.count(0.0)
+        self.buckets[0] += zeros
+        self.count += len(durations_s)
+        if zeros < len(durations_s):
+            self.sum_s += sum(durations_s)
+            buckets = self.buckets
+            for seconds in durations_s:
+                if seconds:
+                    buckets[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
 
 
 class Counters:
@@ -46,13 +52,13 @@ class Counters:
         """Set a gauge."""
         self.gauges[name, label] = value
 
-    def observe(self, name: str, label: str, seconds: float) -> None:
-        """Put one duration into a histogram."""
+    def observe(self, name: str, label: str, *durations_s: float) -> None:
+        """Put durations into a histogram."""
         key = (name, label)
         found = self.histograms.get(key)
         if found is None:
             found = self.histograms[key] = Histogram()
-        found.observe(seconds)
+        found.observe(durations_s)
 
 
 LEVELS: Final = ("debug", "info", "warning", "error")

@@ -1,6 +1,6 @@
 """The small types every other module speaks in: names, ids, instants, field values."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from time import gmtime, strftime
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_DAY_S = 86_400
 
 KINDS = frozenset(kind.value for kind in Kind)
 
@@ -73,5 +73,6 @@ def parse_instant(text: str) -> Instant | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    at = (moment - _EPOCH) // _MILLISECOND
+    since = moment - _EPOCH
+    at = (since.days * _DAY_S + since.seconds) * 1000 + since.microseconds // 1000
     return Instant(at) if 0 <= at <= INSTANT_MAX else None

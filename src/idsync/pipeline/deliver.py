@@ -166,8 +166,7 @@ class EndpointDeliverer:
         try:
             while True:
                 self._stirred.clear()
-                while self._answered:
-                    self._take_answer(*self._answered.popleft())
+                self._take_answers()
                 wait_s = self._begin_ready() if self._batches is None else self._begin_batches(self._batches)
                 if wait_s == inf:
                     await self._stirred.wait()
@@ -190,14 +189,14 @@ class EndpointDeliverer:
 
     def _begin_ready(self) -> float:
         """Begin what is ready; return how long to wait for the tenure or the gate, inf for whatever happens next."""
-        queue = self._queue
+        queue, sent_at = self._queue, self._clock.now()
+        is_free = self._gate.is_free and self._wait_s() <= 0
         while (queue.live or queue.low) and len(self._under_way) < self._gate.limit and not self._is_draining:
-            if (wait_s := self._wait_s()) > 0:
+            if not is_free and (wait_s := self._wait_s()) > 0:
                 return wait_s
             subject = queue.take()
-            item = self._keys[subject].current
+            item = self._keys[subject].items[0]
             if due_at(item) is None or not queue.put_off(subject, item):
-                sent_at = self._clock.now()
                 self._begin(subject, request_of(self.endpoint, item, sent_at), sent_at)
         return inf
 
@@ -236,18 +235,22 @@ class EndpointDeliverer:
         self._answered.append((subject, sent_at, response))
         self._stirred.set()
 
+    def _take_answers(self) -> None:
+        """Judge and settle whatever was answered."""
+        if self._answered:
+            self._counts.add([response for _, _, response in self._answered])
+        while self._answered:
+            self._take_answer(*self._answered.popleft())
+
     def _take_answer(self, subject: Subject, sent_at: Instant, response: Response) -> None:
-        """Judge and settle one request that was answered."""
         del self._under_way[subject]
         crash.point("send.answered")
-        is_good = outcome_of(response) is Outcome.DELIVERED
-        self._counts.add(response, is_good=is_good)
         if self._batches is not None:
             self._take_batch(self._batches, self._batches.under_way.pop(subject), sent_at, response)
             return
         key = self._keys[subject]
         item = key.current
-        if is_good:
+        if outcome_of(response) is Outcome.DELIVERED:
             if not self._gate.is_free:
                 self._reporter.succeed(subject)
             self._record(item, response, sent_at)

@@ -12,10 +12,7 @@ import msgspec
 from idsync.model.event import Event
 from idsync.model.values import parse_instant
 from idsync.wire.envelope import WRAPPERS, kind_and_op
-from idsync.wire.signing import is_header_text
-
-ORIGIN: Final = "idsync"
-"""The origin of a body that is not looked into."""
+from idsync.wire.signing import ORIGIN, is_header_text
 
 _DECODE: Final = msgspec.json.Decoder().decode
 _DECODE_EVENT: Final = msgspec.json.Decoder(Event).decode

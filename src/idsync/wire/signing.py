@@ -22,6 +22,9 @@ PUBLIC_ERROR: Final = "The signature of this request was not accepted."
 TOLERANCE_S: Final = 300
 """How far a signed time may lie from now, before or after it (as in the libraries of Standard Webhooks)."""
 
+ORIGIN: Final = "idsync"
+"""The origin of a body that is not looked into."""
+
 TEXT_CHARS_MAX: Final = 256
 TEXTS_MAX: Final = 1_024
 """Types and sources that are remembered: only a shortcut."""
@@ -182,7 +185,7 @@ def sign(  # noqa: PLR0913 -- each is one part of the request; a dialect takes t
     event_type: str,
     sent_at: Instant,
     body: bytes,
-    origin: str = "idsync",
+    origin: str = ORIGIN,
     url: str = "",
 ) -> list[tuple[str, str]]:
     """Make the headers that let the receiver verify one attempt.
@@ -206,7 +209,7 @@ def sign(  # noqa: PLR0913 -- each is one part of the request; a dialect takes t
         raise ValueError(f"the newest secret of a {dialect.name} destination is missing or cannot sign")
     if not is_event_id(event_id):
         raise ValueError("an event id is not 1 to 256 visible ASCII characters without a full stop")
-    if not (is_name(event_type) and is_name(origin)):
+    if not (is_name(event_type) and (origin == ORIGIN or is_name(origin))):
         raise ValueError(f"the type or origin of event {event_id} is not 1 to 256 visible ASCII characters")
     outgoing = Outgoing(event_id=event_id, event_type=event_type, sent_at=sent_at, body=body, origin=origin, url=url)
     return dialect.sign(secrets, outgoing)

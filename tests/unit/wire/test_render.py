@@ -9,7 +9,8 @@ from idsync.model.event import Event
 from idsync.model.values import KINDS, Subject, Value
 from idsync.wire.dialects import DIALECTS
 from idsync.wire.envelope import Incoming, parse
-from idsync.wire.render import ORIGIN, render
+from idsync.wire.render import render
+from idsync.wire.signing import ORIGIN
 
 SHAPED = ("authon", "better-auth", "plain-hex", "timestamped")
 USER: dict[str, Value] = {

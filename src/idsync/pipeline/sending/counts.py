@@ -1,38 +1,40 @@
-"""What is counted of each request to an endpoint. Labels are bounded: destinations, outcomes, codes, phases."""
+"""What is counted of the requests to an endpoint. Labels are bounded: destinations, outcomes, codes, phases."""
 
-from idsync.model.delivery import Outcome, Phases
-from idsync.pipeline.sending.endpoint import error_of
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
+
+from idsync.model.delivery import Outcome
+from idsync.pipeline.sending.endpoint import error_of, outcome_of
 from idsync.ports import Response
 from idsync.telemetry import Counters
+
+PHASES: Final = tuple((name, attrgetter(f"{name}_ms")) for name in ("dns", "connect", "tls", "wait", "read"))
 
 
 class AnswerCounts:
     """Counts what one endpoint answers."""
 
     def __init__(self, counters: Counters, destination: str) -> None:
-        """Make the labels once: each event needs one."""
+        """Make the labels once."""
         self._counters = counters
         self._destination = destination
         self._delivered = f"{destination}:{Outcome.DELIVERED}"
         self._failed = f"{destination}:{Outcome.FAILED}"
 
-    def add(self, response: Response, *, is_good: bool) -> None:
-        """Count one try: its outcome, its time, of a failure the reason, and where the time went if it was measured."""
+    def add(self, responses: Sequence[Response]) -> None:
+        """Count tries together: outcomes, times, reasons of failures, and where the time went if that was measured."""
         counters = self._counters
-        counters.add("idsync_deliveries_total", self._delivered if is_good else self._failed)
-        counters.observe("idsync_delivery_seconds", self._destination, response.latency_s)
-        if not is_good:
-            counters.add("idsync_delivery_errors_total", f"{self._destination}:{_code(response)}")
-        if response.phases is not None:
-            _observe_phases(counters, response.phases)
-
-
-def _observe_phases(counters: Counters, phases: Phases) -> None:
-    counters.observe("idsync_delivery_phase_seconds", "dns", phases.dns_ms / 1000)
-    counters.observe("idsync_delivery_phase_seconds", "connect", phases.connect_ms / 1000)
-    counters.observe("idsync_delivery_phase_seconds", "tls", phases.tls_ms / 1000)
-    counters.observe("idsync_delivery_phase_seconds", "wait", phases.wait_ms / 1000)
-    counters.observe("idsync_delivery_phase_seconds", "read", phases.read_ms / 1000)
+        failed = [one for one in responses if outcome_of(one) is Outcome.FAILED]
+        if len(failed) < len(responses):
+            counters.add("idsync_deliveries_total", self._delivered, len(responses) - len(failed))
+        for one in failed:
+            counters.add("idsync_deliveries_total", self._failed)
+            counters.add("idsync_delivery_errors_total", f"{self._destination}:{_code(one)}")
+        counters.observe("idsync_delivery_seconds", self._destination, *[one.latency_s for one in responses])
+        phases = [one.phases for one in responses if one.phases is not None]
+        for name, read_ms in PHASES if phases else ():
+            counters.observe("idsync_delivery_phase_seconds", name, *[ms / 1000 for ms in map(read_ms, phases)])
 
 
 def _code(response: Response) -> str:

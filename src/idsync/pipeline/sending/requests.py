@@ -11,8 +11,8 @@ from idsync.pipeline.sending.batches import Member
 from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.pipeline.sending.keys import Item
 from idsync.ports import Request
-from idsync.wire.render import ORIGIN, render
-from idsync.wire.signing import sign
+from idsync.wire.render import render
+from idsync.wire.signing import ORIGIN, sign
 
 BATCH: Final = "batch"
 """The type of a batch, where a dialect names one beside the body."""
