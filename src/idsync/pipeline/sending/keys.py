@@ -28,7 +28,7 @@ class Key:
 
     def __init__(self) -> None:
         self.items: list[Item] = []
-        """In memory, few; the first is the one under way or waiting. An empty deque takes 600 bytes, and most keys have one."""
+        """In memory, few: no deque, which takes 600 bytes even for one. The first is the one under way or waiting."""
         self.spilled = 0
         """Rows of this key in `parked` that are not in memory; all of them come after `items`."""
         self.phase = KeyPhase.EMPTY
