@@ -13,7 +13,7 @@ from idsync.model.values import Instant
 from idsync.pipeline.parts.routes import OPERATIONAL, endpoint_name
 from idsync.pipeline.sending.rows import BEHIND, IN_BATCH, NOT_BEFORE
 from idsync.policy.filter import matches
-from idsync.ports import DeliveryRecord, DeliveryState, InboxEntry
+from idsync.ports import DeliveryRecord, DeliveryState, InboxEntry, SendError
 
 NOT_CREATED_YET: Final = "not_created_yet"
 UNMATCHED: Final = "unmatched"
@@ -24,6 +24,7 @@ _PARKED: Final[Mapping[str, str]] = MappingProxyType({
     BEHIND: "It comes after an earlier event of the same subject, which waits.",
     NOT_BEFORE: "Its publisher asked for it to be sent later.",
     IN_BATCH: "The endpoint took its batch, but not this event; it is tried again.",
+    SendError.BLOCKED: "Its address is not public; if it is meant, list it in delivery.allow_cidrs. It is tried again.",
 })  # fmt: skip
 
 

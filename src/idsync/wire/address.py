@@ -56,6 +56,15 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is a numeric address and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     """Whether a numeric address, as it is given to `connect`, is public or in an allowed network.
 

@@ -93,7 +93,9 @@ async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.As
     assert told["users"]["filters"] == ["user.*"]
     assert all(one["explanation"].endswith(".") for one in told.values())
     tries = (await client.get("/v1/events/paid/attempts")).json()["items"]
-    assert [(one["outcome"], one["error"]) for one in tries] == [("failed", "connect")]
+    assert [(one["destination"], one["outcome"], one["error"]) for one in tries] == [
+        ("endpoint:audit", "failed", "connect")
+    ]
     one = (await client.get("/v1/events/paid/deliveries", params={"endpoint": "late"})).json()["items"]
     assert [item["endpoint"] for item in one] == ["late"]
     missing = await client.get("/v1/events/paid/deliveries", params={"endpoint": "nobody"})

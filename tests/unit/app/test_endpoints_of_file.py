@@ -1,13 +1,17 @@
 """Endpoints of the configuration: followed at each start, read-only in the API, on both stores."""
 
+import pytest
+
 from idsync.app.endpoints import (
     DisabledReason,
     EndpointState,
+    Invalid,
     Origin,
     ReadOnly,
     Removed,
     Taken,
 )
+from idsync.errors import ConfigError
 from idsync.testing.sink import open_sink
 from tests.unit.app.conftest import Running, definition, event, is_signed, make, state_of
 
@@ -33,6 +37,20 @@ async def test_endpoint_of_the_file_is_read_only_but_for_what_the_service_did(ru
         enabled = await endpoints.enable("audit")
         assert isinstance(enabled, EndpointState)
         assert enabled.is_enabled
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.7/hook", "http://169.254.169.254/latest", "https://[fd00::1]/hook"])
+async def test_address_that_no_request_would_reach_is_refused_where_it_is_written(running: Running, url: str) -> None:
+    """Told at the first event it would look like a fault of the receiver."""
+    with pytest.raises(ConfigError, match=r"endpoints\.audit\.url: .* not public.* delivery\.allow_cidrs"):
+        await running("sqlite:///:memory:", FILE.format(url=url)).__aenter__()
+    async with running("sqlite:///:memory:") as app:
+        refused = await app.endpoints.create("audit", definition(url))
+        assert isinstance(refused, Invalid)
+        assert "not public" in refused.problems[0]
+        await make(app, "shop", definition(NOWHERE))
+        changed = await app.endpoints.change("shop", {"url": url})
+        assert isinstance(changed, Invalid)
 
 
 async def test_file_is_followed_at_each_start(running: Running, store_url: str) -> None:

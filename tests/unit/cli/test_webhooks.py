@@ -130,6 +130,7 @@ def test_why_an_endpoint_did_not_get_an_event(ask: Run, shop: str) -> None:
     assert states == {"audit": "dead", shop: "unmatched"}
     page = ask("events", "show", "why-1").stdout
     assert "given up" in page
+    assert "endpoint:audit" in page.partition("Tries")[2]
     assert "did not name the type" in page
     assert "why-1" in ask("events", "list", "--types", "order.*").stdout
     assert read(ask("events", "list", "--subject", "order/nobody", "--json"))["items"] == []

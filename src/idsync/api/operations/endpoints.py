@@ -351,6 +351,7 @@ def _refuse(refusal: NotFound | Taken | Changed | ReadOnly | Invalid) -> Problem
         case ReadOnly():
             return Problem(ProblemType.READ_ONLY, "Change the endpoint in the configuration, and start again.")
         case Invalid():
-            return Problem(ProblemType.INVALID_BODY, " ".join(f"{one}." for one in refusal.problems[:PROBLEMS_SHOWN]))
+            shown = [one if one.endswith("?") else f"{one}." for one in refusal.problems[:PROBLEMS_SHOWN]]
+            return Problem(ProblemType.INVALID_BODY, " ".join(shown))
         case _:
             assert_never(refusal)

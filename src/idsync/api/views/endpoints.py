@@ -123,6 +123,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
 
     event: int
     """The inbox sequence of its event."""
+    destination: str
     delivery: str
     subject: str
     number: int
@@ -232,6 +233,7 @@ def view_attempt(one: Attempt) -> AttemptView:
     """Show one try as one of its endpoint's."""
     return AttemptView(
         event=one.event,
+        destination=one.destination,
         delivery=str(one.delivery),
         subject=one.subject,
         number=one.number,

@@ -29,7 +29,7 @@ from idsync.app.endpoints.states import (
     Taken,
 )
 from idsync.app.endpoints.vault import open_vault
-from idsync.app.endpoints.wiring import check_signing, destination_of, endpoint_of
+from idsync.app.endpoints.wiring import check_address, check_signing, destination_of, endpoint_of
 from idsync.config import EndpointSettings, InvalidEndpoint, Settings, endpoint_body, parse_endpoint
 from idsync.config.names import NAME_PATTERN
 from idsync.errors import ConfigError, StoreBusy
@@ -140,7 +140,7 @@ class Endpoints:
         if len(self._known) >= ENDPOINTS_MAX:
             return Invalid((f"name: there are {len(self._known)} endpoints already; remove one first",))
         given = edits.texts_of(settings.secret)
-        if (problem := _problem(settings, given)) is not None:
+        if (problem := _problem(settings, given, self._settings)) is not None:
             return problem
         secret = None if given else edits.make_secret()
 
@@ -352,7 +352,7 @@ class Endpoints:
     def _redefine(self, before: Document, settings: EndpointSettings) -> Document | Invalid:
         now = self._clock.now()
         texts = edits.texts_of(settings.secret) or before.texts_at(now)
-        return _problem(settings, texts) or edits.redefined(before, settings, now)
+        return _problem(settings, texts, self._settings) or edits.redefined(before, settings, now)
 
     def _state(self, document: Document) -> EndpointState:
         return document.state(self._clock.now(), self.health(document.name))
@@ -366,10 +366,12 @@ def _existing(name: str, document: Document | None) -> Document | NotFound:
     return NotFound(name) if document is None or document.removed_at is not None else document
 
 
-def _problem(settings: EndpointSettings, texts: tuple[str, ...]) -> Invalid | None:
-    """Say why a definition cannot sign with these secrets; None: it can."""
+def _problem(one: EndpointSettings, texts: tuple[str, ...], service: Settings | None = None) -> Invalid | None:
+    """Say why a definition cannot sign with these secrets, or may not be reached by the service; None: it is good."""
     try:
-        check_signing(settings, texts)
+        check_signing(one, texts)
+        if service is not None:
+            check_address(one, service)
     except ConfigError as error:
         return Invalid(error.problems)
     return None

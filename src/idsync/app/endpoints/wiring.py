@@ -18,6 +18,8 @@ from idsync.pipeline.parts.routes import endpoint_name, target_name
 from idsync.pipeline.sending.endpoint import BatchPolicy, DisablePolicy, Endpoint
 from idsync.policy.endpoint.breaker import BreakerPolicy
 from idsync.policy.endpoint.rate import RatePolicy
+from idsync.wire.address import is_address, may_connect, parse_networks
+from idsync.wire.url import parse_url
 
 
 def endpoint_of(document: Document, settings: Settings, now: Instant) -> Endpoint:
@@ -65,14 +67,27 @@ def check_signing(one: EndpointSettings, texts: tuple[str, ...], where: str = ""
         raise ConfigError(f"{where}secret: a public key can only verify; give the key that signs")
 
 
-def check_file(settings: Settings) -> None:
-    """Check that every endpoint of the configuration can sign.
+def check_address(one: EndpointSettings, settings: Settings, where: str = "") -> None:
+    """Check that the SSRF guard lets a definition's address pass; of a name that is known only when it is looked up.
 
     Raises:
-        ConfigError: the first that cannot.
+        ConfigError: each request would be refused; `where` is as in `check_signing`.
+    """
+    url = parse_url(one.url.reveal())
+    host = url.raw_host if url is not None else None
+    if host is not None and is_address(host) and not may_connect(host, parse_networks(settings.delivery.allow_cidrs)):
+        raise ConfigError(f"{where}url: this address is not public; if it is meant, list it in delivery.allow_cidrs")
+
+
+def check_file(settings: Settings) -> None:
+    """Check that every endpoint of the configuration can sign, and that its address may be reached.
+
+    Raises:
+        ConfigError: the first for which that is not so.
     """
     for name, one in settings.endpoints.items():
         check_signing(one, texts_of(one.secret), f"endpoints.{name}.")
+        check_address(one, settings, f"endpoints.{name}.")
 
 
 def destination_of(document: Document, settings: Settings) -> Destination:

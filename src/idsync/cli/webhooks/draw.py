@@ -1,6 +1,7 @@
 """Draws endpoints, events and replays for people."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -96,14 +97,14 @@ def draw_health(one: EndpointHealthView) -> Group:
     return Group(Text("Health", "bold"), facts(rows))
 
 
-def draw_attempts(attempts: Sequence[AttemptView]) -> Group:
-    """Draw tries."""
+def draw_attempts(attempts: Sequence[AttemptView], of: Literal["event", "destination"]) -> Group:
+    """Draw tries: of one endpoint, so that each names its event, or of one event."""
     return sheet(
         "Tries",
-        ("event", "subject", "try", "at", "outcome", "status", "took", "of which", "answer"),
+        (of, "subject", "try", "at", "outcome", "status", "took", "of which", "answer"),
         (
             (
-                str(one.event),
+                plain(str(getattr(one, of))),
                 plain(one.subject),
                 str(one.number),
                 time_text(one.at),

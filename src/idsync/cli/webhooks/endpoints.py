@@ -222,7 +222,7 @@ def health(
     if as_json:
         show_json(msgspec.json.encode({"health": msgspec.Raw(answer), "attempts": msgspec.Raw(attempts)}))
     else:
-        show(draw_health(view), "", draw_attempts(decode(attempts, AttemptPage).items))
+        show(draw_health(view), "", draw_attempts(decode(attempts, AttemptPage).items, "event"))
     if view.failing_since is not None:
         raise typer.Exit(Exit.FAILED)
 

@@ -69,4 +69,10 @@ def show_event(
         show_json(msgspec.json.encode({name: msgspec.Raw(part) for name, part in parts.items()}))
         return
     tries = decode(attempts, AttemptPage).items
-    show(draw_sent(decode(answer, EventView)), "", draw_why(decode(why, WhyPage).items), "", draw_attempts(tries))
+    show(
+        draw_sent(decode(answer, EventView)),
+        "",
+        draw_why(decode(why, WhyPage).items),
+        "",
+        draw_attempts(tries, "destination"),
+    )
