@@ -39,6 +39,8 @@ class ServiceReady(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     generated_key: str | None = None
     generated_secrets: Mapping[str, str] = {}
     """Endpoint → its secret."""
+    endpoints: tuple[str, ...] = ()
+    """All that there are, by name, whoever made them."""
     worker: str | None = None
     """The name under which this process holds leases; None: it has no duties."""
     notes: tuple[str, ...] = ()

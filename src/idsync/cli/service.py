@@ -123,6 +123,7 @@ async def _start(app: App, worker: Worker, line: asyncio.Future[Asgi], listener:
         url=listener.url,
         generated_key=generated_key,
         generated_secrets=app.generated_secrets,
+        endpoints=tuple(one.name for one in await app.endpoints.list()),
         worker=worker.ownership.worker if role is Role.WORKER else None,
         notes=app.settings.notes,
     )

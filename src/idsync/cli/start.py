@@ -19,6 +19,7 @@ from idsync.cli.terminal import Exit, errors_told, leave, plain, show, show_json
 from idsync.config import Settings
 
 FILE_NAME: Final = "idsync.toml"
+NAMES_SHOWN: Final = 10
 NEXT: Final = (
     ("idsync capture install", "lets the databases tell idsync what changes in them"),
     ("idsync up", "starts the service"),
@@ -153,6 +154,11 @@ def read_flags(given: list[str]) -> dict[str, object]:
     return flags
 
 
+def _list(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (", ".join(names[:NAMES_SHOWN]) or "none") + more
+
+
 def draw_ready(ready: ServiceReady, settings: Settings) -> Group:
     """Draw what one must know of a service that has just started."""
     rows: list[tuple[str, RenderableType]] = [
@@ -160,7 +166,7 @@ def draw_ready(ready: ServiceReady, settings: Settings) -> Group:
         ("settings", str(settings.file or "none, only defaults and the environment; `idsync init` writes some")),
         ("store", str(settings.store.url)),
         ("peers", ", ".join(f"{name} ({peer.connector})" for name, peer in settings.peers.items()) or "none"),
-        ("endpoints", ", ".join(settings.endpoints) or "none"),
+        ("endpoints", _list(ready.endpoints)),
     ]
     shown_once: list[tuple[str, RenderableType]] = []
     if ready.generated_key is not None:

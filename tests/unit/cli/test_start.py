@@ -192,6 +192,7 @@ def test_ready_is_drawn_with_everything_that_was_made() -> None:
         generated_key="idsync_k",
         generated_secrets={"audit": "whsec_s"},
         notes=("A note.",),
+        endpoints=("audit", "shop"),
     )
     out = io.StringIO()
     Console(file=out, width=200).print(draw_ready(ready, Settings()))
@@ -200,6 +201,15 @@ def test_ready_is_drawn_with_everything_that_was_made() -> None:
     assert ["API", "key", "export", "IDSYNC_API_KEY=idsync_k"] in lines
     assert ["secret", "of", "endpoint", "audit", "whsec_s"] in lines
     assert ["A", "note."] in lines
+    assert ["endpoints", "audit,", "shop"] in lines
+
+
+def test_not_every_endpoint_is_named_where_there_are_many() -> None:
+    """The page of the start stays one page."""
+    out = io.StringIO()
+    ready = ServiceReady(ready=True, url="http://127.0.0.1:8787", endpoints=tuple(f"e{number}" for number in range(30)))
+    Console(file=out, width=200).print(draw_ready(ready, Settings()))
+    assert "e0, e1, e2, e3, e4, e5, e6, e7, e8, e9 and 20 more" in out.getvalue()
 
 
 def test_a_worker_says_that_it_has_no_page() -> None:
