@@ -145,7 +145,8 @@ def test_up_says_where_it_is_and_shows_what_it_made_only_once(start: Start) -> N
     assert first.ready["generated_secrets"]["audit"].startswith("whsec_")
     assert first.stop() == 0
     second = start()
-    assert set(second.ready) == {"ready", "url", "notes"}
+    assert set(second.ready) == {"ready", "url", "notes", "endpoints"}
+    assert second.ready["endpoints"] == ["audit"]
     assert "server.secret_key is not set" in second.ready["notes"][0]
     assert second.stop() == 0
 
