@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from proofs.pair import ROOT
 
 TIME_S_MAX: Final = 1_800
+SAID_MAX: Final = 20_000
+"""Characters of a bad run that are shown, from its end."""
 SUMMARY: Final = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed|deselected)")
 NAMED: Final = re.compile(r"`(tests/[\w/]+\.py::\w+(?:\[[\w-]+\])?)`")
 """A test as a table of the documentation names it."""
@@ -24,14 +26,14 @@ class Told(NamedTuple):
 
 
 async def run_tests(wanted: Sequence[str], *options: str) -> Told:
-    """Run files or tests; whatever does not pass counts against them, a run that ends badly as one."""
+    """Run files or tests; whatever does not pass counts against them, a run that ends badly as one, and says why."""
     process = await asyncio.create_subprocess_exec(
         *(
             sys.executable,
             "-m",
             "pytest",
             "--quiet",
-            "--tb=no",
+            "--tb=short",
             "-p",
             "no:cacheprovider",
             "--timeout=600",
@@ -51,6 +53,8 @@ async def run_tests(wanted: Sequence[str], *options: str) -> Told:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if process.returncode != 0:
+        sys.stderr.write(said[-SAID_MAX:])
     counts = {name: int(number) for number, name in SUMMARY.findall(said.strip().rpartition("\n")[2])}
     passed = counts.pop("passed", 0)
     return Told(passed, sum(counts.values()) or int(process.returncode != 0))
