@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from idsync.model.event import Op
 from idsync.model.values import INSTANT_MAX, KINDS, Instant, Kind, parse_instant
-from idsync.wire.signing import is_header_text, is_name
+from idsync.wire.signing import is_header_text
 
 SECONDS_MAX: Final = 100_000_000_000
 """Numbers up to this are seconds (until the year 5138), greater ones milliseconds (since March 1973)."""
@@ -270,7 +270,7 @@ def _understand(
     event_type = head.type or head.event or type_hint
     if not event_type:
         return Unreadable("it names no type")
-    if not is_name(event_type):
+    if not is_header_text(event_type):
         return Unreadable("its type is not 1 to 256 visible ASCII characters")
     at = None if head.timestamp is None else _instant_of(head.timestamp)
     if at is None and head.timestamp is not None:
@@ -294,7 +294,7 @@ def _envelope(head: _Head, event_type: str, at: Instant | None, data: Raw, *, is
     if event_id is not None and not is_header_text(event_id):
         return Unreadable("its id is not 1 to 256 visible ASCII characters")
     source = head.source or head.origin
-    if source is not None and not is_name(source):
+    if source is not None and not is_header_text(source):
         return Unreadable("its source is not 1 to 256 visible ASCII characters")
     # In seed 003 the version is the envelope's own and a text, not the identity's.
     version = head.version if isinstance(head.version, int) else None
