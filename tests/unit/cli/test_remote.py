@@ -221,6 +221,25 @@ def test_dead_deliveries_are_listed_shown_and_requeued(ask: Run) -> None:
     assert "command" in ask("dead", "requeue", "--all").stdout
 
 
+@pytest.mark.parametrize("choice", [("999999",), ("999999", "888888"), ("--waiting", "999999")])
+def test_requeue_of_what_nobody_knows_fails(choice: tuple[str, ...], ask: Run) -> None:
+    """Nothing is said to be tried again that is not there."""
+    result = ask("dead", "requeue", *choice)
+    assert result.exit_code == 1
+    assert "tried again" not in result.output
+    assert "has such an id" in result.stderr or "such a seq waits" in result.stderr
+    assert json.loads(ask("dead", "requeue", *choice, "--json").stdout)["type"] == "urn:idsync:problem:not-found"
+
+
+def test_requeue_says_which_were_not_dead(ask: Run) -> None:
+    """Those that are dead are tried again, however many others were named."""
+    ask("publish", "--type", "order.paid", "--subject", "order/some")
+    result = ask("dead", "requeue", _find_dead(ask, "order/some")["id"], "999999")
+    assert result.exit_code == 0
+    assert "1 of them" in result.stdout
+    assert "not dead" in result.stderr
+
+
 def test_an_arrival_that_waits_is_listed_and_let_pass(ask: Run) -> None:
     """The second delete of a minute is held; requeued by its number it goes through."""
     for name in ("u_gone1", "u_gone2"):

@@ -7,12 +7,12 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from idsync.api.http import Outcome, Receive, answer_json
+from idsync.api.http import Outcome, Problem, ProblemType, Receive, answer_json
 from idsync.api.keys import Scope
 from idsync.api.operations.pages import Id, Limit, PageQuery, Seq, limit_of, newest_seq, next_of
 from idsync.api.service import Call, Operation, Service
 from idsync.api.views import CommandView, InboxPage, WaitingPage, view_inbox, view_waiting
-from idsync.ports import InboxEntry
+from idsync.ports import InboxEntry, Store
 
 WAIT_S_MAX: Final = 30.0
 LOOK_S: Final = 1.0
@@ -68,6 +68,7 @@ def operations_of_inbox() -> list[Operation]:
         query=None,
         body=RequeueWaiting,
         answers={202: CommandView},
+        problems=(ProblemType.NOT_FOUND,),
     )
     return [inbox, waiting, requeue]
 
@@ -116,5 +117,15 @@ async def list_waiting(service: Service, call: Call) -> Outcome:
 async def requeue_waiting(service: Service, call: Call) -> Outcome:
     """Ask for waiting arrivals to be tried again."""
     body: RequeueWaiting = call.body
-    command = await service.requeue(waiting=body.waiting)
+    waiting = [one for one in dict.fromkeys(body.waiting) if await _is_waiting(service.store, one)]
+    if not waiting:
+        return _NONE_WAITS
+    command = await service.requeue(waiting=waiting)
     return answer_json(CommandView(command=str(command)), 202)
+
+
+async def _is_waiting(store: Store, seq: int) -> bool:
+    return any(one.seq == seq for one in await store.waits(seq - 1, 1))
+
+
+_NONE_WAITS: Final = Problem(ProblemType.NOT_FOUND, "No arrival with such a seq waits; see /v1/waiting.")

@@ -127,6 +127,8 @@ def requeue(  # noqa: PLR0913  # each is an option of the command
         show_json(answer)
         return
     asked = decode(answer, CommandView)
+    if deliveries and asked.deliveries is not None and asked.deliveries < len(set(deliveries)):
+        note("The others are not dead, or are not known: `idsync dead list` shows those that are.")
     if asked.deliveries == 0:
         leave(Exit.FAILED, "None of the dead deliveries is meant.")
     many = "" if asked.deliveries is None else f"{asked.deliveries} of them, "
