@@ -202,6 +202,15 @@ def test_ready_is_drawn_with_everything_that_was_made() -> None:
     assert ["A", "note."] in lines
 
 
+@pytest.mark.parametrize("command", ["worker", "serve"])
+def test_half_a_service_on_a_sqlite_file_is_refused_before_it_takes_the_file(command: str, run: Run) -> None:
+    """Nobody could do the other half, for one process has the file: the error says what to run."""
+    result = run(command, "--listen", "127.0.0.1:0")
+    assert result.exit_code == 2
+    assert "idsync up" in result.stderr
+    assert not Path("idsync.db").exists()
+
+
 def test_a_worker_says_that_it_has_no_page() -> None:
     """Over HTTP it only tells how it is."""
     out = io.StringIO()
