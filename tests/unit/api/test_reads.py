@@ -248,6 +248,24 @@ async def test_conflicts_are_paged_newest_first(line: Line, client: httpx.AsyncC
     assert rest.next is None
 
 
+async def test_the_deleted_are_found_by_their_ids_and_no_more_by_e_mail(line: Line, client: httpx.AsyncClient) -> None:
+    """An e-mail is free again once nobody has it; ids are for ever."""
+    entity = (await line.person(1)).json()["entity"]
+    await line.publish(type="user.deleted", source="crm", data={"id": "u1"})
+    for text, found in ((entity, [entity]), ("u1", [entity]), ("u1@example.com", [])):
+        page = await read(client, f"/v1/entities?find={text}", EntityPage)
+        assert [one.id for one in page.items] == found, text
+
+
+async def test_inbox_names_the_field_of_a_conflict(line: Line, client: httpx.AsyncClient) -> None:
+    """Where nothing of an event was taken for a rule chose the other value, its row says of which field."""
+    await line.person(1, name="Ada", email_verified=True)
+    for number in range(2):
+        await line.person(1, peer="shop", id="s1", name=f"Not Ada {number}", email_verified=True)
+    row = (await read(client, "/v1/inbox?limit=1", InboxPage)).items[0]
+    assert (row.verdict, row.reason) == ("conflict", "name")
+
+
 async def test_peers_show_how_they_are_received_and_no_secret(client: httpx.AsyncClient) -> None:
     """Names, dialects and kinds; nothing that proves anything."""
     page = await read(client, "/v1/peers", PeerPage)
