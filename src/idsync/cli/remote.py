@@ -179,10 +179,17 @@ def explain(
             show_json(found)
         elif entities:
             show(draw_entities(entities))
-        hint = "name one by its id" if entities else "try an e-mail, or an id as it stands at a peer"
+        hint = "name one by its id" if entities else _hint(text)
         leave(Exit.FAILED, f"{len(entities) or 'No'} identities are known by {plain(text)}: {hint}.")
     answer = fetch(service, Call(f"/v1/entities/{entities[0].id}/explain", {"limit": str(limit)}), as_json=as_json)
     if as_json:
         show_json(answer)
     else:
         show(draw_explanation(decode(answer, Explanation)))
+
+
+def _hint(text: str) -> str:
+    """Say how somebody is found whom this text does not find."""
+    if "@" in text:
+        return "who was deleted is found only by an id: the identity's, or one at a peer, as `idsync tail` shows them"
+    return "try an e-mail, or an id as it stands at a peer"

@@ -192,6 +192,7 @@ def test_explain_of_nobody_fails(ask: Run) -> None:
     result = ask("explain", "nobody@example.com")
     assert result.exit_code == 1
     assert "nobody@example.com" in result.stderr
+    assert "who was deleted is found only by an id" in result.stderr
     assert json.loads(ask("explain", "nobody@example.com", "--json").stdout) == {"items": [], "next": None}
 
 
