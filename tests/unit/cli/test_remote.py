@@ -29,6 +29,7 @@ peers = ["crm"]
 [endpoints.down]
 url = "http://127.0.0.1:9/hook"
 events = ["order.*"]
+breaker = { failure_threshold = 100 }
 [delivery]
 allow_cidrs = ["127.0.0.0/8"]
 retry = { attempts_max = 1 }
@@ -97,6 +98,24 @@ def test_publish_builds_an_event_from_options(ask: Run) -> None:
     receipt = _publish(ask, "user.created", "user/u_options", email="options@example.com", name="Olive")
     assert receipt["verdict"] == "applied"
     assert receipt["entity"]
+
+
+def test_publish_in_the_name_of_nobody_is_told(ask: Run) -> None:
+    """A misspelt peer makes a peer's word a mere event: it is taken, and a note says that nothing was merged."""
+    misspelt = ask("publish", "--type", "user.updated", "--subject", "user/u_crn", "--source", "crn")
+    assert misspelt.exit_code == 0
+    assert "No peer is called crn" in misspelt.stderr
+    several = [{"type": "user.updated", "source": "crn"}, {"type": "order.paid", "source": "billing"}]
+    as_json = ask("publish", "-", "--json", stdin=json.dumps(several).encode())
+    assert len(_answer(as_json)) == 2
+    assert as_json.stderr.count("No peer is called") == 1
+
+
+def test_publish_in_a_peers_name_or_of_another_type_needs_no_note(ask: Run) -> None:
+    """What was merged, and what never would be, is nothing to warn of."""
+    known = ask("publish", "--type", "user.created", "--subject", "user/u_known", "--source", "crm")
+    other = ask("publish", "--type", "order.paid", "--subject", "order/2", "--source", "billing")
+    assert known.stderr == other.stderr == ""
 
 
 def test_publish_of_nonsense_fails_with_what_the_service_says(ask: Run) -> None:
