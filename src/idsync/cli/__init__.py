@@ -90,10 +90,11 @@ def _build_capture() -> typer.Typer:
 
 
 def _build_dead() -> typer.Typer:
-    group = _group("List what was given up or waits for somebody, and try it again.")
+    group = _group("List what was given up or waits for somebody; try it again, or give it up.")
     group.command("list")(dead.list_dead)
     group.command("show")(dead.show_dead)
     group.command("requeue")(dead.requeue)
+    group.command("discard")(dead.discard)
     return group
 
 

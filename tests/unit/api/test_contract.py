@@ -136,4 +136,4 @@ async def test_the_document_is_kept_on_sqlite() -> None:
 
 async def test_the_document_is_kept_on_postgresql(postgres_url: str) -> None:
     """The same on the other store."""
-    await run_contract(postgres_url, 2 * TIMES)
+    await run_contract(postgres_url, 3 * TIMES)

@@ -20,6 +20,8 @@ from idsync.api.views import (
     StatsView,
     WaitingPage,
 )
+from idsync.model.event import Arrival, Verdict
+from idsync.model.values import PeerName, Subject
 from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
 from tests.unit.api.conftest import Line, OpenLine, problem_of
@@ -153,6 +155,44 @@ async def test_waiting_arrivals_are_listed_and_tried_again(line: Line, client: h
     answer = await client.post("/v1/waiting/requeue", json={"waiting": [str(page.items[0].seq)]})
     assert answer.status_code == 202
     assert msgspec.json.decode(answer.content, type=CommandView).command.isdigit()
+
+
+async def test_what_nobody_understands_is_given_up_by_one_command(line: Line, client: httpx.AsyncClient) -> None:
+    """It waits no more, its row says so, what it held is forgotten, and sent again it is known."""
+    broken = Arrival(
+        peer=PeerName("crm"),
+        id="row-7",
+        type="capture.unreadable",
+        subject=Subject("crm/row-7"),
+        received_at=line.app.clock.now(),
+        refusal="unreadable: it is not JSON",
+        body=b"{half",
+    )
+    await line.app.submit([broken])
+    (waiting,) = (await read(client, "/v1/waiting", WaitingPage)).items
+    answer = await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})
+    assert answer.status_code == 202
+
+    async def is_given_up() -> bool:
+        return not (await read(client, "/v1/waiting", WaitingPage)).items
+
+    await until(is_given_up)
+    (entry,) = await line.app.store.recent(waiting.seq - 1, 1)
+    assert (entry.row.verdict, entry.row.reason, entry.row.body) == (Verdict.REFUSED, "discarded", b"")
+    assert (await line.app.submit([broken]))[0].verdict is Verdict.DUPLICATE
+    assert (await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})).status_code == 404
+
+
+async def test_what_is_understood_is_never_given_up(line: Line, client: httpx.AsyncClient) -> None:
+    """It says something of somebody: given up, the peers would stay different with nobody to notice."""
+    await line.person(1, peer="crm")
+    await line.person(1, peer="shop")
+    (waiting,) = (await read(client, "/v1/waiting", WaitingPage)).items
+    answer = await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})
+    assert (answer.status_code, problem_of(answer)) == (422, "invalid-body")
+    await line.app.discard([waiting.seq])
+    await line.app.commander.tick()
+    assert len((await read(client, "/v1/waiting", WaitingPage)).items) == 1
 
 
 async def test_dead_delivery_is_listed_with_its_try_and_requeued(open_line: OpenLine) -> None:

@@ -275,6 +275,14 @@ def test_an_arrival_that_waits_is_listed_and_let_pass(ask: Run) -> None:
     raise AssertionError("it still waits")
 
 
+def test_discard_asks_first_and_names_what_does_not_wait(ask: Run) -> None:
+    """It cannot be undone; and nothing is said to be given up that is not there."""
+    assert ask("dead", "discard", "999999").exit_code == 2
+    result = ask("dead", "discard", "999999", "--yes")
+    assert result.exit_code == 1
+    assert "such a seq waits" in result.stderr
+
+
 def test_dead_show_of_an_event_without_deliveries_fails(ask: Run) -> None:
     """An event that nobody was told of has nothing to show."""
     _publish(ask, "user.created", "user/u_silent", name="x")
