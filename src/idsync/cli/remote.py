@@ -165,6 +165,8 @@ async def _fields_now(service: Service, event: InboxView) -> dict[str, Value]:
 def status(*, url: Url = None, key: Key = None, config: Config = None, as_json: Json = False) -> None:
     """Show how the service is: its loops, its peers, and what waits where.
 
+    A peer that cannot be read or written is named, since when and why, as of its last try; it is tried on and on.
+
     Exit code 1: a loop is dead, so that the process should be started again.
 
     With `--json`: `/healthz`, `/v1/stats` and `/v1/peers` in one object.

@@ -16,12 +16,14 @@ from idsync.api.views import (
     EntityPage,
     EntityView,
     InboxPage,
+    PeerFailureView,
     PeerPage,
     StatsView,
     WaitingPage,
 )
 from idsync.model.event import Arrival, Verdict
-from idsync.model.values import PeerName, Subject
+from idsync.model.values import Instant, PeerName, Subject
+from idsync.pipeline.reach import PeerHealth
 from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
 from tests.unit.api.conftest import Line, OpenLine, problem_of
@@ -304,6 +306,23 @@ async def test_inbox_names_the_field_of_a_conflict(line: Line, client: httpx.Asy
         await line.person(1, peer="shop", id="s1", name=f"Not Ada {number}", email_verified=True)
     row = (await read(client, "/v1/inbox?limit=1", InboxPage)).items[0]
     assert (row.verdict, row.reason) == ("conflict", "name")
+
+
+async def test_peers_show_which_cannot_be_reached_and_the_service_is_healthy_all_the_same(
+    line: Line, client: httpx.AsyncClient
+) -> None:
+    """Nobody is to start the process again for it."""
+    failing = msgspec.json.encode(PeerHealth(Instant(0), "ConnectionRefusedError"))
+    await line.app.store.put_setting("peer_health:read:crm", failing)
+    peers = {one.name: one for one in (await read(client, "/v1/peers", PeerPage)).items}
+    crm, shop = peers["crm"], peers["shop"]
+    assert (crm.unread, crm.unwritten) == (
+        PeerFailureView(since="1970-01-01T00:00:00.000Z", error="ConnectionRefusedError"),
+        None,
+    )
+    assert (shop.unread, shop.unwritten) == (None, None)
+    for probe in ("/healthz", "/readyz"):
+        assert (await client.get(probe)).status_code == 200
 
 
 async def test_peers_show_how_they_are_received_and_no_secret(client: httpx.AsyncClient) -> None:

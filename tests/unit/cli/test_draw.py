@@ -26,6 +26,7 @@ from idsync.api.views import (
     InboxView,
     LinkView,
     LoopView,
+    PeerFailureView,
     PeerItem,
     PeerKindView,
     StatsView,
@@ -173,6 +174,19 @@ def test_status_names_the_loop_that_is_dead() -> None:
         HEALTH, status="failing", loops=[LoopView(name="ingest", is_alive=False, detail="stopped")]
     )
     assert "ingest: stopped" in draw(draw_status(dead, STATS, []))
+
+
+def test_status_names_the_peer_that_cannot_be_reached_since_when_and_why() -> None:
+    """Though every loop runs, it is not said to be ok."""
+    away = msgspec.structs.replace(
+        PEER,
+        unread=PeerFailureView(since=AT, error="ConnectionRefusedError"),
+        unwritten=PeerFailureView(since=AT, error="TimeoutError"),
+    )
+    page = draw(draw_status(HEALTH, STATS, [away]))
+    assert "idsync 0.1.0  a peer cannot be reached" in page
+    assert "auth cannot be read since 2026-01-31 12:00:00.000: ConnectionRefusedError" in page
+    assert "auth cannot be written since 2026-01-31 12:00:00.000: TimeoutError" in page
 
 
 def test_dead_deliveries_and_waiting_arrivals_show_what_requeue_needs() -> None:
