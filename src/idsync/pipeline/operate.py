@@ -73,8 +73,8 @@ class Commander:
 
     async def _is_done(self, command: Command) -> bool:
         """Whether nobody else has a part in it: where several processes own the lanes, each does its own."""
-        is_no_lanes = command.waiting and not command.deliveries and command.destination is None
-        if is_no_lanes or self._store.has_one_writer or self._clock.now() - command.asked_at > COMMAND_AGE_MAX_MS:
+        is_of_no_lane = command.waiting and not command.deliveries and command.destination is None
+        if is_of_no_lane or self._store.has_one_writer or self._clock.now() - command.asked_at > COMMAND_AGE_MAX_MS:
             return True
         await self._settler.flush()
         wanted = ParkedFilter(destination=command.destination, state=ParkedState.DEAD)

@@ -3,10 +3,12 @@
 import pytest
 
 from idsync.app import App
+from idsync.model.delivery import ParkedState
 from idsync.model.event import Arrival, Verdict
 from idsync.model.values import PeerName, Subject
+from idsync.ports import ParkedFilter
 from idsync.testing.wait import until
-from tests.unit.app.conftest import Running
+from tests.unit.app.conftest import Running, definition, event, make
 
 
 def unreadable(app: App, number: int) -> Arrival:
@@ -48,10 +50,17 @@ async def test_discard_that_a_crash_interrupts_is_carried_out_again_and_changes_
 
 
 async def test_two_processes_that_both_carry_it_out_give_it_up_once(running: Running, postgres_url: str) -> None:
-    """Every process looks at every command; the commits of all but one find nothing that waits."""
+    """Every process looks at every command; the commits of all but one find nothing that waits.
+
+    It is done at once, though a delivery is dead, of which nothing was asked.
+    """
     async with running(postgres_url) as one, running(postgres_url) as other:
+        await make(one, "audit", definition("http://127.0.0.1:9/hook", retry={"attempts_max": 1}))
+        await one.submit([event(1)])
+        await until(lambda: has_dead(one))
         await one.submit([unreadable(one, number) for number in range(8)])
         seqs = await waiting(one)
+        assert len(seqs) == 8
         await one.discard(seqs)
         await other.discard(seqs)
         other.commander.ring()
@@ -59,6 +68,11 @@ async def test_two_processes_that_both_carry_it_out_give_it_up_once(running: Run
         assert await waiting(other) == []
         rows = [entry.row for entry in await one.store.recent(seqs[0] - 1, 8)]
         assert {(row.verdict, row.reason) for row in rows} == {(Verdict.REFUSED, "discarded")}
+
+
+async def has_dead(app: App) -> bool:
+    """Whether a delivery was given up."""
+    return bool(await app.store.parked(ParkedFilter(state=ParkedState.DEAD), 1))
 
 
 async def is_done(app: App) -> bool:
