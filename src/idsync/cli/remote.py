@@ -128,7 +128,8 @@ def tail(  # noqa: PLR0913  # each is an option of the command
 ) -> None:
     """Show what came in and what became of it, one line an event.
 
-    A line says when (UTC), from which peer, which type, the verdict, whom it concerns and which fields changed.
+    A line says when (UTC), from which peer, which type, the verdict, whom it concerns and which fields changed. Beside
+    the verdict stands its reason; of a conflict, in which fields it was, where nothing else of the event was taken.
 
     `$ idsync tail --no-follow --limit 100`
 

@@ -137,6 +137,8 @@ def test_event_shows_the_reason_of_its_verdict() -> None:
     """A verdict that needs a reason has it beside it."""
     parked = msgspec.structs.replace(EVENT, verdict="parked", reason="mass_delete", changed=[])
     assert "parked (mass_delete)  user/u_1" in draw(draw_event(parked))
+    conflict = msgspec.structs.replace(EVENT, verdict="conflict", reason="email, name", changed=[])
+    assert "conflict (email, name)  user/u_1" in draw(draw_event(conflict))
 
 
 @pytest.mark.parametrize(
@@ -299,6 +301,9 @@ def _poison(value: Any) -> Any:  # noqa: ANN401  # whatever stands in a view
         draw_status(_poison(HEALTH), _poison(STATS), [_poison(PEER)]),
         draw_status(
             _poison(msgspec.structs.replace(HEALTH, loops=[LoopView(name="x", is_alive=False, detail="x")])), STATS, []
+        ),
+        draw_status(
+            HEALTH, STATS, [msgspec.structs.replace(PEER, unread=_poison(PeerFailureView(since="x", error="x")))]
         ),
         draw_parked([_poison(DELIVERY)], "Dead"),
         draw_waiting([_poison(WAITING)]),
