@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from idsync.app import App
+from idsync.model.values import PeerName
+from idsync.pipeline.reach import Half, unreached
 from idsync.testing.postgres import PostgresServer, Shutdown
 from idsync.testing.wait import until
 from tests.faults.conftest import open_line, working
@@ -141,6 +143,26 @@ async def test_everybody_is_in_step_after_a_crash_of_the_database(
             return sorted(rows, key=str) == sorted(wanted)
 
         await until(is_equal, within_s=30)
+
+
+async def test_server_that_is_away_is_known_until_it_is_back(
+    running: Running, database: Database, server: Server
+) -> None:
+    """Since when and why, though every loop of ours runs."""
+    async with running() as line:
+        server.stop()
+        try:
+            await until(lambda: is_unread(line, "auth", "app"), within_s=30)
+            assert "PeerError" not in {one.error for one in (await unreached(line.store)).values()}
+            assert all(one.is_alive for one in line.health())
+        finally:
+            server.start()
+        await until(lambda: is_unread(line), within_s=60)
+
+
+async def is_unread(line: App, *names: str) -> bool:
+    """Whether exactly these peers are known not to be readable."""
+    return set(await unreached(line.store)) == {(PeerName(name), Half.READ) for name in names}
 
 
 async def test_nothing_is_told_twice_after_a_restart_of_ours(running: Running, database: Database) -> None:

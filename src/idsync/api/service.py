@@ -76,6 +76,10 @@ class Service(Protocol):
         """Ask the owners to try dead deliveries or waiting arrivals again; return the command's id."""
         ...
 
+    async def discard(self, waiting: Sequence[int]) -> int:
+        """Ask for waiting arrivals that cannot be understood to be given up; return the command's id."""
+        ...
+
     async def follow(self, timeout_s: float) -> None:
         """Return at the next commit of events, at the latest after `timeout_s` seconds."""
         ...

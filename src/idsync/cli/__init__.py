@@ -1,6 +1,6 @@
 """The command line: every command parses its options, makes one call, and draws the answer. No business logic here."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -34,6 +34,7 @@ def main() -> None:
 def build_cli() -> typer.Typer:
     """Gather the commands, in the order in which one meets them."""
     cli = _group(ABOUT)
+    cli.callback()(_take_version)
     cli.command("init", rich_help_panel=START)(start.init)
     cli.add_typer(_build_capture(), name="capture", rich_help_panel=START)
     cli.command("up", rich_help_panel=START)(start.up)
@@ -52,6 +53,21 @@ def build_cli() -> typer.Typer:
     cli.command("verify", rich_help_panel=WEBHOOKS)(sign.verify)
     cli.command("version", rich_help_panel=START)(version)
     return cli
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        version()
+        raise typer.Exit
+
+
+def _take_version(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take what may stand before a command."""
 
 
 def version(*, as_json: Json = False) -> None:
@@ -74,10 +90,11 @@ def _build_capture() -> typer.Typer:
 
 
 def _build_dead() -> typer.Typer:
-    group = _group("List what was given up or waits for somebody, and try it again.")
+    group = _group("List what was given up or waits for somebody; try it again, or give it up.")
     group.command("list")(dead.list_dead)
     group.command("show")(dead.show_dead)
     group.command("requeue")(dead.requeue)
+    group.command("discard")(dead.discard)
     return group
 
 

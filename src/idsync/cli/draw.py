@@ -3,7 +3,7 @@
 Every text that came from outside goes through `plain` or `value_text`, and into `Text`, which knows no markup.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -107,14 +107,13 @@ def draw_receipts(receipts: Sequence[Receipt]) -> Group:
 
 def draw_status(health: HealthView, stats: StatsView, peers: Sequence[PeerItem]) -> Group:
     """Draw how the service is: its loops, its peers, what waits where, and what it has seen."""
-    is_well = health.status == "ok"
-    title = Text.assemble(
-        (f"idsync {plain(health.version)}  ", "bold"), (plain(health.status), "green" if is_well else "red")
-    )
+    unreached = list(_draw_failures(peers))
+    title = Text.assemble((f"idsync {plain(health.version)}  ", "bold"), _draw_state(health, is_reached=not unreached))
     failing = [f"{plain(one.name)}: {plain(one.detail)}" for one in health.loops if not one.is_alive or one.detail]
     loops = "; ".join(failing) or f"all {len(health.loops)} run"
     counts = (
         ("loops", loops),
+        *[("peer", failure) for failure in unreached],
         ("entities", str(stats.entities)),
         ("events", f"{stats.inbox} kept{_count_verdicts(stats.verdicts)}"),
         ("waiting", f"{stats.waiting} arrivals, {stats.rereads} rereads"),
@@ -122,6 +121,20 @@ def draw_status(health: HealthView, stats: StatsView, peers: Sequence[PeerItem])
         ("store", f"{stats.size_bytes / 1_000_000:.1f} MB"),
     )
     return Group(title, facts(counts), "", _draw_peers(peers), "", _draw_destinations(stats))
+
+
+def _draw_state(health: HealthView, *, is_reached: bool) -> Text:
+    if health.status != "ok":
+        return Text(plain(health.status), "red")
+    return Text("ok", "green") if is_reached else Text("a peer cannot be reached", "yellow")
+
+
+def _draw_failures(peers: Sequence[PeerItem]) -> Iterator[str]:
+    """Say of each peer that cannot be reached what cannot be done, since when and why."""
+    for one in peers:
+        for verb, failure in (("read", one.unread), ("written", one.unwritten)):
+            if failure is not None:
+                yield f"{plain(one.name)} cannot be {verb} since {time_text(failure.since)}: {plain(failure.error)}"
 
 
 def _count_verdicts(verdicts: Mapping[str, int]) -> str:

@@ -1,7 +1,7 @@
 """The commands that ask a running service: `publish`, `tail`, `status`, `explain`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,9 +15,10 @@ from idsync.cli.client import Call, InboxRows, Service, compose, decode, fetch, 
 from idsync.cli.draw import draw_entities, draw_event, draw_receipts, draw_status
 from idsync.cli.options import Config, Json, Key, Limit, Url, read_body
 from idsync.cli.story import draw_explanation
-from idsync.cli.terminal import Exit, leave, plain, show, show_json
+from idsync.cli.terminal import Exit, leave, note, plain, show, show_json
 from idsync.model.event import Receipt, Verdict
 from idsync.model.values import Value
+from idsync.wire.envelope import kind_and_op
 
 EVENTS: Final = "/v1/events"
 WAIT_S: Final = 25
@@ -28,6 +29,13 @@ STATUS: Final = {
     "stats": Call("/v1/stats"),
     "peers": Call("/v1/peers"),
 }
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """As much of a published event as says whose word it is."""
+
+    type: str = ""
+    source: str | None = None
 
 
 def publish(  # noqa: PLR0913  # each is an option of the command
@@ -57,6 +65,8 @@ def publish(  # noqa: PLR0913  # each is an option of the command
 
     `$ idsync publish --type invoice.paid --subject invoice/17 --data '{"total": 5}'`
 
+    Where `--source` names no peer and the type is one that a peer would send, a note says that nothing was merged.
+
     Exit code 1: an event was refused. With `--json`: the API's answer.
     """
     parts = {"id": event_id, "type": event_type, "source": source, "subject": subject, "data": said}
@@ -69,6 +79,7 @@ def publish(  # noqa: PLR0913  # each is an option of the command
         show_json(answer)
     else:
         show(draw_receipts(receipts))
+    _warn_of_strangers(call.body or b"", receipts)
     if any(one.verdict is Verdict.REFUSED for one in receipts):
         raise typer.Exit(Exit.FAILED)
 
@@ -81,6 +92,23 @@ def _event_of(parts: Mapping[str, str | None]) -> dict[str, object]:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         raise typer.BadParameter('write one JSON object, as \'{"name": "Ada"}\'', param_hint="--data") from None
     return event
+
+
+def _warn_of_strangers(body: bytes, receipts: Sequence[Receipt]) -> None:
+    """Say which events look like a peer's word and were only passed on, for nobody is called as their source."""
+    try:
+        said = msgspec.json.decode(body, type=_Said | list[_Said])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # another system's form, in which no source stands
+    events = said if isinstance(said, list) else [said]
+    strangers = {
+        (one.source, one.type)
+        for one, receipt in zip(events, receipts, strict=False)
+        if one.source and kind_and_op(one.type) and receipt.verdict is Verdict.APPLIED and receipt.entity is None
+    }
+    for source, event_type in sorted(strangers):
+        told = f"No peer is called {source}, so {event_type} was passed on to endpoints and merged with nobody."
+        note(plain(f"{told} `idsync status` lists the peers."))
 
 
 def tail(  # noqa: PLR0913  # each is an option of the command
@@ -100,7 +128,8 @@ def tail(  # noqa: PLR0913  # each is an option of the command
 ) -> None:
     """Show what came in and what became of it, one line an event.
 
-    A line says when (UTC), from which peer, which type, the verdict, whom it concerns and which fields changed.
+    A line says when (UTC), from which peer, which type, the verdict, whom it concerns and which fields changed. Beside
+    the verdict stands its reason; of a conflict, in which fields it was, where nothing else of the event was taken.
 
     `$ idsync tail --no-follow --limit 100`
 
@@ -136,6 +165,8 @@ async def _fields_now(service: Service, event: InboxView) -> dict[str, Value]:
 
 def status(*, url: Url = None, key: Key = None, config: Config = None, as_json: Json = False) -> None:
     """Show how the service is: its loops, its peers, and what waits where.
+
+    A peer that cannot be read or written is named, since when and why, as of its last try; it is tried on and on.
 
     Exit code 1: a loop is dead, so that the process should be started again.
 
@@ -179,10 +210,17 @@ def explain(
             show_json(found)
         elif entities:
             show(draw_entities(entities))
-        hint = "name one by its id" if entities else "try an e-mail, or an id as it stands at a peer"
+        hint = "name one by its id" if entities else _hint(text)
         leave(Exit.FAILED, f"{len(entities) or 'No'} identities are known by {plain(text)}: {hint}.")
     answer = fetch(service, Call(f"/v1/entities/{entities[0].id}/explain", {"limit": str(limit)}), as_json=as_json)
     if as_json:
         show_json(answer)
     else:
         show(draw_explanation(decode(answer, Explanation)))
+
+
+def _hint(text: str) -> str:
+    """Say how somebody is found whom this text does not find."""
+    if "@" in text:
+        return "who was deleted is found only by an id: the identity's, or one at a peer, as `idsync tail` shows them"
+    return "try an e-mail, or an id as it stands at a peer"

@@ -21,7 +21,7 @@ from idsync.app import App, open_app
 from idsync.cli.client import InboxRows, ServiceReady
 from idsync.cli.terminal import Exit
 from idsync.config import Settings
-from idsync.errors import StoreFenced, StoreVersion
+from idsync.errors import ConfigError, StoreFenced, StoreVersion
 from idsync.telemetry import Log
 from idsync.worker import Worker
 
@@ -64,10 +64,14 @@ async def run_service(
         log: where the service's own life is written; as the settings say if None.
 
     Raises:
-        ConfigError: the address is taken, or the settings name what this version has not.
+        ConfigError: the address is taken, one process has the store for itself and this one is to do half of the
+            work, or the settings name what this version has not.
         StoreError: the store cannot be opened.
         PeerError: a peer's database does not fit its configuration.
     """
+    if role is not Role.UP and settings.store.url.scheme == "sqlite":
+        told = f"store.url: one process has a SQLite file for itself, so `idsync {role}` cannot share it"
+        raise ConfigError(f"{told}; run `idsync up`, which does everything, or use postgresql://host/database")
     _raise_file_limit()
     line: asyncio.Future[Asgi] = asyncio.get_running_loop().create_future()
 

@@ -31,6 +31,7 @@ from idsync.pipeline.parts.routes import target_name
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.parts.wake import wait_for
+from idsync.pipeline.reach import Half, Reach
 from idsync.policy.dispatch import Need, Unknown, announce, chosen_id, need_of, newest_stamp, withdraw
 from idsync.policy.oscillation import OscillationPolicy
 from idsync.policy.retry import RetryPolicy
@@ -117,6 +118,7 @@ class TargetDeliverer:
             retry=retry,
         )
         self._beats = Beats(oscillation)
+        self._reach = Reach(Half.WRITE, peer, registry=store, submit=submit, tenure=tenure, clock=clock)
         self._paused_until: Instant = Instant(0)
         self._pause_s = 0.0
         self._wake = asyncio.Event()
@@ -124,6 +126,7 @@ class TargetDeliverer:
     async def start(self) -> None:
         """Load the subjects that are parked."""
         await self._bells.start()
+        await self._reach.start()
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery that was just committed."""
@@ -159,6 +162,7 @@ class TargetDeliverer:
             return TENURE_PAUSE_S
         batch = self._bells.take(BATCH_MAX)
         if not batch:
+            await self._reach.regain()
             return self._bells.next_due_s()
         crash.point("deliver.read")
         try:
@@ -166,9 +170,12 @@ class TargetDeliverer:
         except PeerError as error:
             self._bells.put_back(batch)
             self._pause(error)
+            await self._reach.lose(error)
         except StoreError:
             self._bells.put_back(batch)
             raise
+        else:
+            await self._reach.regain()
         return 0.0
 
     async def wait(self, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ from idsync.model.plan import Position, Reread
 from idsync.model.values import ExternalId, PeerName, Subject, subject_of
 from idsync.pipeline.ingest import Submission
 from idsync.pipeline.parts.tenure import Tenure
+from idsync.pipeline.reach import Half, Reach
 from idsync.ports import Clock, Registry, Rewound, Source, SourceBatch
 from idsync.telemetry import Counters, Log
 
@@ -52,10 +53,12 @@ class Relay:
         self._untrimmed = 0
         self._trimmed_at = 0.0
         self._failures = 0
+        self._reach = Reach(Half.READ, peer, registry=registry, submit=submit, tenure=tenure, clock=clock)
 
     async def start(self) -> None:
         """Go on where the last committed batch ended."""
         self._position = await self._registry.position(self.peer)
+        await self._reach.start()
 
     async def tick(self) -> float:
         """Read and ingest one batch; return 0 if more waits, else how long a wait may last."""
@@ -71,9 +74,11 @@ class Relay:
             self._failures += 1
             delay_s = min(RETRY_MAX_S, 0.25 * 2 ** min(self._failures, 16))
             self._log.warn("peer cannot be read; trying again", peer=self.peer, retry_in_s=delay_s, why=str(error))
+            await self._reach.lose(error)
             await self._clock.sleep(delay_s)
             return 0.0
         self._failures = 0
+        await self._reach.regain()
         return 0.0 if found.has_more else 1.0
 
     async def wait(self, timeout_s: float) -> None:

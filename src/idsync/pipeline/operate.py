@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from idsync import crash
 from idsync.model.delivery import Parked, ParkedState
-from idsync.model.plan import Command, CommandName, Committed, Plan, Wait
+from idsync.model.event import Arrival, Verdict
+from idsync.model.plan import Command, CommandName, InboxRow, Plan, Settle, Wait, Waiting
 from idsync.pipeline.parts.settle import Settler
 from idsync.pipeline.parts.wake import wait_for
 from idsync.ports import Clock, ParkedFilter, Store
 from idsync.telemetry import Counters
 
+DISCARDED: Final = "discarded"
 COMMANDS_MAX = 100
 ROWS_MAX = 500
 COMMAND_AGE_MAX_MS = 60_000
@@ -56,7 +60,7 @@ class Commander:
                 case CommandName.REQUEUE:
                     await self._requeue(command)
                 case CommandName.DISCARD:
-                    pass
+                    await self._discard(command)
             crash.point("command.before_commit")
             if await self._is_done(command):
                 self._settler.finish(command.id)
@@ -69,7 +73,8 @@ class Commander:
 
     async def _is_done(self, command: Command) -> bool:
         """Whether nobody else has a part in it: where several processes own the lanes, each does its own."""
-        if self._store.has_one_writer or self._clock.now() - command.asked_at > COMMAND_AGE_MAX_MS:
+        is_of_no_lane = command.waiting and not command.deliveries and command.destination is None
+        if is_of_no_lane or self._store.has_one_writer or self._clock.now() - command.asked_at > COMMAND_AGE_MAX_MS:
             return True
         await self._settler.flush()
         wanted = ParkedFilter(destination=command.destination, state=ParkedState.DEAD)
@@ -106,12 +111,45 @@ class Commander:
 
     async def _let_pass(self, seq: int) -> None:
         """Make a waiting arrival due now."""
-        found = [one for one in await self._store.waits(seq - 1, 1) if one.seq == seq]
-        for one in found:
+        one = await find_wait(self._store, seq)
+        if one is not None:
             again = Wait(seq=seq, reason=one.reason, key=one.key, retry_at=self._clock.now(), attempts=one.attempts)
-            result = await self._store.commit(Plan(epoch=self._epoch, waits=(again,), at=self._clock.now()))
-            if not isinstance(result, Committed):
-                return
+            await self._store.commit(Plan(epoch=self._epoch, waits=(again,), at=self._clock.now()))
+
+    async def _discard(self, command: Command) -> None:
+        """Give up arrivals that nobody understands. Safe to repeat: one that waits no longer is left alone."""
+        for number in command.waiting:
+            one = await find_wait(self._store, number)
+            if one is not None and not is_understood(one):
+                ended = Settle(seq=number, row=_discarded(one))
+                await self._store.commit(Plan(epoch=self._epoch, settles=(ended,), at=self._clock.now()))
+
+
+async def find_wait(store: Store, seq: int) -> Waiting | None:
+    """Find what waits under an inbox sequence."""
+    return next((one for one in await store.waits(seq - 1, 1) if one.seq == seq), None)
+
+
+def is_understood(one: Waiting) -> bool:
+    """Whether it says something of somebody: then it may be tried again, and giving it up could lose a change."""
+    try:
+        arrival = msgspec.json.decode(one.body, type=Arrival)
+    except msgspec.DecodeError:
+        return False  # the key that opened it is destroyed
+    return arrival.observation is not None or arrival.event is not None
+
+
+def _discarded(one: Waiting) -> InboxRow:
+    """Write the row of what was given up: its id stays known, and what it held is forgotten."""
+    return InboxRow(
+        peer=one.peer,
+        id=one.id,
+        type=one.type,
+        subject=one.subject,
+        received_at=one.parked_at,
+        verdict=Verdict.REFUSED,
+        reason=DISCARDED,
+    )
 
 
 class Janitor:

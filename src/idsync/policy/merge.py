@@ -196,6 +196,7 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
     moved = _moved(link, draft, observation)
     is_born = entity.version == 0 or entity.incarnation != before.incarnation
     changed = tuple(sorted(draft.changed))
+    verdict = _verdict(changed, draft.conflicts, is_born=is_born or not link.is_live)
     after = msgspec.structs.replace(
         entity,
         version=entity.version + bool(changed or is_born or draft.is_owed),
@@ -205,11 +206,12 @@ def _merge_fields(before: Entity, entity: Entity, observation: Observation, mapp
         updated_at=observation.received_at if changed or is_born else entity.updated_at,
     )
     return Outcome(
-        verdict=_verdict(changed, draft.conflicts, is_born=is_born or not link.is_live),
+        verdict=verdict,
         entity=after,
         changed=changed,
         event_type=_event_type(before, after, changed, is_born=is_born) if changed or is_born else None,
         conflicts=tuple(draft.conflicts),
+        reason=", ".join(sorted({one.field for one in draft.conflicts})) if verdict is Verdict.CONFLICT else None,
     )
 
 

@@ -16,10 +16,14 @@ from idsync.api.views import (
     EntityPage,
     EntityView,
     InboxPage,
+    PeerFailureView,
     PeerPage,
     StatsView,
     WaitingPage,
 )
+from idsync.model.event import Arrival, Verdict
+from idsync.model.values import Instant, PeerName, Subject
+from idsync.pipeline.reach import PeerHealth
 from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
 from tests.unit.api.conftest import Line, OpenLine, problem_of
@@ -155,6 +159,44 @@ async def test_waiting_arrivals_are_listed_and_tried_again(line: Line, client: h
     assert msgspec.json.decode(answer.content, type=CommandView).command.isdigit()
 
 
+async def test_what_nobody_understands_is_given_up_by_one_command(line: Line, client: httpx.AsyncClient) -> None:
+    """It waits no more, its row says so, what it held is forgotten, and sent again it is known."""
+    broken = Arrival(
+        peer=PeerName("crm"),
+        id="row-7",
+        type="capture.unreadable",
+        subject=Subject("crm/row-7"),
+        received_at=line.app.clock.now(),
+        refusal="unreadable: it is not JSON",
+        body=b"{half",
+    )
+    await line.app.submit([broken])
+    (waiting,) = (await read(client, "/v1/waiting", WaitingPage)).items
+    answer = await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})
+    assert answer.status_code == 202
+
+    async def is_given_up() -> bool:
+        return not (await read(client, "/v1/waiting", WaitingPage)).items
+
+    await until(is_given_up)
+    (entry,) = await line.app.store.recent(waiting.seq - 1, 1)
+    assert (entry.row.verdict, entry.row.reason, entry.row.body) == (Verdict.REFUSED, "discarded", b"")
+    assert (await line.app.submit([broken]))[0].verdict is Verdict.DUPLICATE
+    assert (await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})).status_code == 404
+
+
+async def test_what_is_understood_is_never_given_up(line: Line, client: httpx.AsyncClient) -> None:
+    """It says something of somebody: given up, the peers would stay different with nobody to notice."""
+    await line.person(1, peer="crm")
+    await line.person(1, peer="shop")
+    (waiting,) = (await read(client, "/v1/waiting", WaitingPage)).items
+    answer = await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})
+    assert (answer.status_code, problem_of(answer)) == (422, "invalid-body")
+    await line.app.discard([waiting.seq])
+    await line.app.commander.tick()
+    assert len((await read(client, "/v1/waiting", WaitingPage)).items) == 1
+
+
 async def test_dead_delivery_is_listed_with_its_try_and_requeued(open_line: OpenLine) -> None:
     """One failed try is the limit here: the delivery is dead, listed, and delivered after one command."""
     async with open_sink(Answer(status=500, body=b"no \xff"), Answer()) as sink:
@@ -246,6 +288,41 @@ async def test_conflicts_are_paged_newest_first(line: Line, client: httpx.AsyncC
     expected = [(receipt["entity"], "name", "shop", f"Not Ada {number}", "crm", "Ada") for number in (2, 1, 0)]
     assert told == expected
     assert rest.next is None
+
+
+async def test_the_deleted_are_found_by_their_ids_and_no_more_by_e_mail(line: Line, client: httpx.AsyncClient) -> None:
+    """An e-mail is free again once nobody has it; ids are for ever."""
+    entity = (await line.person(1)).json()["entity"]
+    await line.publish(type="user.deleted", source="crm", data={"id": "u1"})
+    for text, found in ((entity, [entity]), ("u1", [entity]), ("u1@example.com", [])):
+        page = await read(client, f"/v1/entities?find={text}", EntityPage)
+        assert [one.id for one in page.items] == found, text
+
+
+async def test_inbox_names_the_field_of_a_conflict(line: Line, client: httpx.AsyncClient) -> None:
+    """Where nothing of an event was taken for a rule chose the other value, its row says of which field."""
+    await line.person(1, name="Ada", email_verified=True)
+    for number in range(2):
+        await line.person(1, peer="shop", id="s1", name=f"Not Ada {number}", email_verified=True)
+    row = (await read(client, "/v1/inbox?limit=1", InboxPage)).items[0]
+    assert (row.verdict, row.reason) == ("conflict", "name")
+
+
+async def test_peers_show_which_cannot_be_reached_and_the_service_is_healthy_all_the_same(
+    line: Line, client: httpx.AsyncClient
+) -> None:
+    """Nobody is to start the process again for it."""
+    failing = msgspec.json.encode(PeerHealth(Instant(0), "ConnectionRefusedError"))
+    await line.app.store.put_setting("peer_health:read:crm", failing)
+    peers = {one.name: one for one in (await read(client, "/v1/peers", PeerPage)).items}
+    crm, shop = peers["crm"], peers["shop"]
+    assert (crm.unread, crm.unwritten) == (
+        PeerFailureView(since="1970-01-01T00:00:00.000Z", error="ConnectionRefusedError"),
+        None,
+    )
+    assert (shop.unread, shop.unwritten) == (None, None)
+    for probe in ("/healthz", "/readyz"):
+        assert (await client.get(probe)).status_code == 200
 
 
 async def test_peers_show_how_they_are_received_and_no_secret(client: httpx.AsyncClient) -> None:

@@ -26,6 +26,7 @@ from idsync.api.views import (
     InboxView,
     LinkView,
     LoopView,
+    PeerFailureView,
     PeerItem,
     PeerKindView,
     StatsView,
@@ -136,6 +137,8 @@ def test_event_shows_the_reason_of_its_verdict() -> None:
     """A verdict that needs a reason has it beside it."""
     parked = msgspec.structs.replace(EVENT, verdict="parked", reason="mass_delete", changed=[])
     assert "parked (mass_delete)  user/u_1" in draw(draw_event(parked))
+    conflict = msgspec.structs.replace(EVENT, verdict="conflict", reason="email, name", changed=[])
+    assert "conflict (email, name)  user/u_1" in draw(draw_event(conflict))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +176,19 @@ def test_status_names_the_loop_that_is_dead() -> None:
         HEALTH, status="failing", loops=[LoopView(name="ingest", is_alive=False, detail="stopped")]
     )
     assert "ingest: stopped" in draw(draw_status(dead, STATS, []))
+
+
+def test_status_names_the_peer_that_cannot_be_reached_since_when_and_why() -> None:
+    """Though every loop runs, it is not said to be ok."""
+    away = msgspec.structs.replace(
+        PEER,
+        unread=PeerFailureView(since=AT, error="ConnectionRefusedError"),
+        unwritten=PeerFailureView(since=AT, error="TimeoutError"),
+    )
+    page = draw(draw_status(HEALTH, STATS, [away]))
+    assert "idsync 0.1.0  a peer cannot be reached" in page
+    assert "auth cannot be read since 2026-01-31 12:00:00.000: ConnectionRefusedError" in page
+    assert "auth cannot be written since 2026-01-31 12:00:00.000: TimeoutError" in page
 
 
 def test_dead_deliveries_and_waiting_arrivals_show_what_requeue_needs() -> None:
@@ -285,6 +301,9 @@ def _poison(value: Any) -> Any:  # noqa: ANN401  # whatever stands in a view
         draw_status(_poison(HEALTH), _poison(STATS), [_poison(PEER)]),
         draw_status(
             _poison(msgspec.structs.replace(HEALTH, loops=[LoopView(name="x", is_alive=False, detail="x")])), STATS, []
+        ),
+        draw_status(
+            HEALTH, STATS, [msgspec.structs.replace(PEER, unread=_poison(PeerFailureView(since="x", error="x")))]
         ),
         draw_parked([_poison(DELIVERY)], "Dead"),
         draw_waiting([_poison(WAITING)]),

@@ -33,6 +33,11 @@ def test_every_command_of_this_version_is_there() -> None:
     }  # fmt: skip
 
 
+def test_version_is_also_an_option(run: Run) -> None:
+    """Every tool is asked so; the command says the same."""
+    assert run("--version").stdout == run("version").stdout == f"idsync {__version__}\n"
+
+
 @each_command
 def test_every_command_says_what_it_does(path: tuple[str, ...], run: Run) -> None:
     """Help opens with one sentence, and every option and argument explains itself."""

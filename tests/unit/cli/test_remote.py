@@ -29,6 +29,7 @@ peers = ["crm"]
 [endpoints.down]
 url = "http://127.0.0.1:9/hook"
 events = ["order.*"]
+breaker = { failure_threshold = 100 }
 [delivery]
 allow_cidrs = ["127.0.0.0/8"]
 retry = { attempts_max = 1 }
@@ -97,6 +98,24 @@ def test_publish_builds_an_event_from_options(ask: Run) -> None:
     receipt = _publish(ask, "user.created", "user/u_options", email="options@example.com", name="Olive")
     assert receipt["verdict"] == "applied"
     assert receipt["entity"]
+
+
+def test_publish_in_the_name_of_nobody_is_told(ask: Run) -> None:
+    """A misspelt peer makes a peer's word a mere event: it is taken, and a note says that nothing was merged."""
+    misspelt = ask("publish", "--type", "user.updated", "--subject", "user/u_crn", "--source", "crn")
+    assert misspelt.exit_code == 0
+    assert "No peer is called crn" in misspelt.stderr
+    several = [{"type": "user.updated", "source": "crn"}, {"type": "order.paid", "source": "billing"}]
+    as_json = ask("publish", "-", "--json", stdin=json.dumps(several).encode())
+    assert len(_answer(as_json)) == 2
+    assert as_json.stderr.count("No peer is called") == 1
+
+
+def test_publish_in_a_peers_name_or_of_another_type_needs_no_note(ask: Run) -> None:
+    """What was merged, and what never would be, is nothing to warn of."""
+    known = ask("publish", "--type", "user.created", "--subject", "user/u_known", "--source", "crm")
+    other = ask("publish", "--type", "order.paid", "--subject", "order/2", "--source", "billing")
+    assert known.stderr == other.stderr == ""
 
 
 def test_publish_of_nonsense_fails_with_what_the_service_says(ask: Run) -> None:
@@ -192,6 +211,7 @@ def test_explain_of_nobody_fails(ask: Run) -> None:
     result = ask("explain", "nobody@example.com")
     assert result.exit_code == 1
     assert "nobody@example.com" in result.stderr
+    assert "who was deleted is found only by an id" in result.stderr
     assert json.loads(ask("explain", "nobody@example.com", "--json").stdout) == {"items": [], "next": None}
 
 
@@ -221,6 +241,25 @@ def test_dead_deliveries_are_listed_shown_and_requeued(ask: Run) -> None:
     assert "command" in ask("dead", "requeue", "--all").stdout
 
 
+@pytest.mark.parametrize("choice", [("999999",), ("999999", "888888"), ("--waiting", "999999")])
+def test_requeue_of_what_nobody_knows_fails(choice: tuple[str, ...], ask: Run) -> None:
+    """Nothing is said to be tried again that is not there."""
+    result = ask("dead", "requeue", *choice)
+    assert result.exit_code == 1
+    assert "tried again" not in result.output
+    assert "has such an id" in result.stderr or "such a seq waits" in result.stderr
+    assert json.loads(ask("dead", "requeue", *choice, "--json").stdout)["type"] == "urn:idsync:problem:not-found"
+
+
+def test_requeue_says_which_were_not_dead(ask: Run) -> None:
+    """Those that are dead are tried again, however many others were named."""
+    ask("publish", "--type", "order.paid", "--subject", "order/some")
+    result = ask("dead", "requeue", _find_dead(ask, "order/some")["id"], "999999")
+    assert result.exit_code == 0
+    assert "1 of them" in result.stdout
+    assert "not dead" in result.stderr
+
+
 def test_an_arrival_that_waits_is_listed_and_let_pass(ask: Run) -> None:
     """The second delete of a minute is held; requeued by its number it goes through."""
     for name in ("u_gone1", "u_gone2"):
@@ -234,6 +273,14 @@ def test_an_arrival_that_waits_is_listed_and_let_pass(ask: Run) -> None:
         if not _answer(ask("dead", "list", "--json"))["waiting"]["items"]:
             return
     raise AssertionError("it still waits")
+
+
+def test_discard_asks_first_and_names_what_does_not_wait(ask: Run) -> None:
+    """It cannot be undone; and nothing is said to be given up that is not there."""
+    assert ask("dead", "discard", "999999").exit_code == 2
+    result = ask("dead", "discard", "999999", "--yes")
+    assert result.exit_code == 1
+    assert "such a seq waits" in result.stderr
 
 
 def test_dead_show_of_an_event_without_deliveries_fails(ask: Run) -> None:

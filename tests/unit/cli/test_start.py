@@ -213,6 +213,15 @@ def test_not_every_endpoint_is_named_where_there_are_many() -> None:
     assert "e0, e1, e2, e3, e4, e5, e6, e7, e8, e9 and 20 more" in out.getvalue()
 
 
+@pytest.mark.parametrize("command", ["worker", "serve"])
+def test_half_a_service_on_a_sqlite_file_is_refused_before_it_takes_the_file(command: str, run: Run) -> None:
+    """Nobody could do the other half, for one process has the file: the error says what to run."""
+    result = run(command, "--listen", "127.0.0.1:0")
+    assert result.exit_code == 2
+    assert "idsync up" in result.stderr
+    assert not Path("idsync.db").exists()
+
+
 def test_a_worker_says_that_it_has_no_page() -> None:
     """Over HTTP it only tells how it is."""
     out = io.StringIO()

@@ -91,6 +91,7 @@ def test_edit_of_an_owned_field_by_another_is_recorded_and_put_back() -> None:
     outcome = merge(before, said(APP, version=2, at=99, email="evil@x.io"), MAPPING)
     entity = told(outcome)
     assert (outcome.verdict, entity.value_of("email")) == (Verdict.CONFLICT, "a@x.io")
+    assert outcome.reason == "email"
     assert entity.version > before.version, "a doorbell must not be taken for one that is settled already"
     need = need_of(entity, APP, MAPPING)
     assert need is not None

@@ -1,6 +1,7 @@
 """Deliveries: where they stand, and those that are tried again: by id, by destination, type, subject, reason, time."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -118,7 +119,6 @@ def operations_of_deliveries() -> list[Operation]:
         query=None,
         body=RequeueDeliveries,
         answers={202: CommandView},
-        problems=(),
     )
     return [every, requeue]
 
@@ -164,10 +164,29 @@ async def requeue_deliveries(service: Service, call: Call) -> Outcome:
     wanted = _read_wanted(body)
     if isinstance(wanted, Problem):
         return Problem(ProblemType.INVALID_BODY, wanted.detail)
+    if body.deliveries:
+        return await _requeue_named(service, body.deliveries)
     if wanted.is_all and body.subject is None:
-        command = await service.requeue(deliveries=body.deliveries, destination=body.destination)
-        return answer_json(CommandView(command=str(command), deliveries=len(body.deliveries) or None), 202)
+        command = await service.requeue(destination=body.destination)
+        return answer_json(CommandView(command=str(command)), 202)
     return await _requeue_wanted(service, body, wanted)
+
+
+async def _requeue_named(service: Service, asked: Sequence[int]) -> Outcome:
+    """Name deliveries to their owners, those of them that are dead."""
+    ids = [one for one in dict.fromkeys(asked) if await _is_dead(service.store, one)]
+    if not ids:
+        return Problem(ProblemType.NOT_FOUND, "No dead delivery has such an id; see /v1/deliveries?state=dead.")
+    command = await service.requeue(deliveries=ids)
+    return answer_json(CommandView(command=str(command), deliveries=len(ids)), 202)
+
+
+async def _is_dead(store: Store, delivery: int) -> bool:
+    """Whether a delivery is dead: one look by its id, for the state is no part of an index."""
+    return any(
+        row.id == delivery and row.state is ParkedState.DEAD
+        for row in await store.parked(ParkedFilter(after=delivery - 1), 1)
+    )
 
 
 async def _requeue_wanted(service: Service, body: RequeueDeliveries, wanted: _Wanted) -> Outcome:

@@ -1,6 +1,6 @@
 """Entities, conflicts and peers: the operations that read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -20,9 +20,11 @@ from idsync.api.views import (
     PeerPage,
     view_conflict,
     view_entity,
+    view_peer_health,
 )
 from idsync.model.entity import Entity
 from idsync.model.values import EntityId, Kind, PeerName
+from idsync.pipeline.reach import Half, PeerHealth, unreached
 from idsync.policy.canonical import canonical_value
 from idsync.ports import Store
 
@@ -103,7 +105,7 @@ def operations_of_entities() -> list[Operation]:
         entities,
         path="/v1/peers",
         name="listPeers",
-        summary="The peers, what each takes part in, and how far each was read.",
+        summary="The peers, what each takes part in, how far each was read, and which cannot be reached since when.",
         run=list_peers,
         query=None,
         answers={200: PeerPage},
@@ -162,11 +164,12 @@ async def list_conflicts(service: Service, call: Call) -> Outcome:
 
 
 async def list_peers(service: Service, _: Call) -> Outcome:
-    """Give every peer, what it takes part in, and how far it was read."""
-    return answer_json(PeerPage(items=[await _peer_item(service, name) for name in service.peers]))
+    """Give every peer, what it takes part in, how far it was read, and whether it can be reached."""
+    failing = await unreached(service.store)
+    return answer_json(PeerPage(items=[await _peer_item(service, name, failing) for name in service.peers]))
 
 
-async def _peer_item(service: Service, name: PeerName) -> PeerItem:
+async def _peer_item(service: Service, name: PeerName, failing: Mapping[tuple[PeerName, Half], PeerHealth]) -> PeerItem:
     settings = service.settings.peers[name]
     position = await service.store.position(name)
     views = [(kind, mapping.peers[name]) for kind, mapping in service.mappings.items() if name in mapping.peers]
@@ -179,4 +182,6 @@ async def _peer_item(service: Service, name: PeerName) -> PeerItem:
             for kind, view in views
         ],
         position=position.number if position is not None else None,
+        unread=view_peer_health(failing.get((name, Half.READ))),
+        unwritten=view_peer_health(failing.get((name, Half.WRITE))),
     )

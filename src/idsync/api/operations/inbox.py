@@ -7,11 +7,12 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from idsync.api.http import Outcome, Receive, answer_json
+from idsync.api.http import Outcome, Problem, ProblemType, Receive, answer_json
 from idsync.api.keys import Scope
 from idsync.api.operations.pages import Id, Limit, PageQuery, Seq, limit_of, newest_seq, next_of
 from idsync.api.service import Call, Operation, Service
 from idsync.api.views import CommandView, InboxPage, WaitingPage, view_inbox, view_waiting
+from idsync.pipeline.operate import find_wait, is_understood
 from idsync.ports import InboxEntry
 
 WAIT_S_MAX: Final = 30.0
@@ -32,6 +33,12 @@ class InboxQuery(msgspec.Struct, frozen=True):
 
 class RequeueWaiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which waiting arrivals are tried again; a parked delete passes its guard this time."""
+
+    waiting: Annotated[list[Id], Meta(min_length=1, max_length=REQUEUE_MAX)]
+
+
+class DiscardWaiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which waiting arrivals are given up: only such as cannot be understood, so that no change is lost by it."""
 
     waiting: Annotated[list[Id], Meta(min_length=1, max_length=REQUEUE_MAX)]
 
@@ -68,8 +75,17 @@ def operations_of_inbox() -> list[Operation]:
         query=None,
         body=RequeueWaiting,
         answers={202: CommandView},
+        problems=(ProblemType.NOT_FOUND,),
     )
-    return [inbox, waiting, requeue]
+    discard = msgspec.structs.replace(
+        requeue,
+        path="/v1/waiting/discard",
+        name="discardWaiting",
+        summary="Give up waiting arrivals that cannot be understood: what they held is forgotten, not their ids.",
+        run=discard_waiting,
+        body=DiscardWaiting,
+    )
+    return [inbox, waiting, requeue, discard]
 
 
 async def list_inbox(service: Service, call: Call) -> Outcome:
@@ -116,5 +132,27 @@ async def list_waiting(service: Service, call: Call) -> Outcome:
 async def requeue_waiting(service: Service, call: Call) -> Outcome:
     """Ask for waiting arrivals to be tried again."""
     body: RequeueWaiting = call.body
-    command = await service.requeue(waiting=body.waiting)
+    waiting = [one for one in dict.fromkeys(body.waiting) if await find_wait(service.store, one) is not None]
+    if not waiting:
+        return _NONE_WAITS
+    command = await service.requeue(waiting=waiting)
     return answer_json(CommandView(command=str(command)), 202)
+
+
+async def discard_waiting(service: Service, call: Call) -> Outcome:
+    """Ask for waiting arrivals to be given up; all that are named, or none of them."""
+    body: DiscardWaiting = call.body
+    for seq in body.waiting:
+        found = await find_wait(service.store, seq)
+        if found is None:
+            return _NONE_WAITS
+        if is_understood(found):
+            return _UNDERSTOOD
+    command = await service.discard(body.waiting)
+    return answer_json(CommandView(command=str(command)), 202)
+
+
+_NONE_WAITS: Final = Problem(ProblemType.NOT_FOUND, "No arrival with such a seq waits; see /v1/waiting.")
+_UNDERSTOOD: Final = Problem(
+    ProblemType.INVALID_BODY, "Only what cannot be understood is discarded; requeue what waits for something else."
+)

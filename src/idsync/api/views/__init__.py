@@ -30,6 +30,7 @@ from idsync.api.views.line import (
     InboxPage,
     InboxView,
     LinkView,
+    PeerFailureView,
     PeerItem,
     PeerKindView,
     PeerPage,
@@ -38,6 +39,7 @@ from idsync.api.views.line import (
     view_conflict,
     view_entity,
     view_inbox,
+    view_peer_health,
     view_waiting,
 )
 from idsync.api.views.replays import CountView, ReplayPage, ReplayView, view_count, view_replay
@@ -80,6 +82,7 @@ __all__ = [
     "LoopView",
     "NewEndpointView",
     "NewKeyView",
+    "PeerFailureView",
     "PeerItem",
     "PeerKindView",
     "PeerPage",
@@ -106,6 +109,7 @@ __all__ = [
     "view_health",
     "view_inbox",
     "view_key",
+    "view_peer_health",
     "view_replay",
     "view_span",
     "view_test",

@@ -7,6 +7,7 @@ from idsync.api.views.times import time_text
 from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import Waiting
 from idsync.model.values import Value, instant_text
+from idsync.pipeline.reach import PeerHealth
 from idsync.ports import InboxEntry
 
 
@@ -121,6 +122,14 @@ class PeerKindView(msgspec.Struct, frozen=True, kw_only=True):
     may_create: bool
 
 
+class PeerFailureView(msgspec.Struct, frozen=True, kw_only=True):
+    """That a peer cannot be reached, as of the last try."""
+
+    since: str
+    error: str
+    """The kind of error; the log says more."""
+
+
 class PeerItem(msgspec.Struct, frozen=True, kw_only=True):
     """One peer."""
 
@@ -131,6 +140,10 @@ class PeerItem(msgspec.Struct, frozen=True, kw_only=True):
     kinds: list[PeerKindView]
     position: int | None
     """How far its outbox was read."""
+    unread: PeerFailureView | None = None
+    """Since when it cannot be read."""
+    unwritten: PeerFailureView | None = None
+    """Since when what waits for it cannot be written."""
 
 
 class PeerPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +190,11 @@ def view_inbox(entry: InboxEntry, deliveries: list[DeliveryView] | None = None) 
         changed=list(row.changed),
         deliveries=deliveries,
     )
+
+
+def view_peer_health(health: PeerHealth | None) -> PeerFailureView | None:
+    """Show that a peer cannot be reached."""
+    return None if health is None else PeerFailureView(since=instant_text(health.failing_since), error=health.error)
 
 
 def view_waiting(one: Waiting) -> WaitingView:

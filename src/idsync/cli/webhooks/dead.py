@@ -1,4 +1,4 @@
-"""`idsync dead`: what was given up or waits for somebody, and how it is tried again."""
+"""`idsync dead`: what was given up or waits for somebody, and how it is tried again or given up."""
 
 from typing import Annotated
 
@@ -8,8 +8,8 @@ import typer
 from idsync.api.views import CommandView, DeliveryPage, WaitingPage
 from idsync.cli.client import Call, compose, decode, fetch, find_service
 from idsync.cli.draw import draw_deliveries, draw_parked, draw_waiting
-from idsync.cli.options import Config, Json, Key, Limit, Url, given
-from idsync.cli.terminal import Exit, leave, note, show, show_json
+from idsync.cli.options import Config, Json, Key, Limit, Sure, Url, given
+from idsync.cli.terminal import Exit, confirm, leave, note, show, show_json
 
 Destination = Annotated[
     str | None, typer.Option("--destination", help="Only this one, as `endpoint:audit` or `peer:app`.")
@@ -127,9 +127,39 @@ def requeue(  # noqa: PLR0913  # each is an option of the command
         show_json(answer)
         return
     asked = decode(answer, CommandView)
+    if deliveries and asked.deliveries is not None and asked.deliveries < len(set(deliveries)):
+        note("The others are not dead, or are not known: `idsync dead list` shows those that are.")
     if asked.deliveries == 0:
         leave(Exit.FAILED, "None of the dead deliveries is meant.")
     many = "" if asked.deliveries is None else f"{asked.deliveries} of them, "
     show(f"Asked for, {many}as command {asked.command}: it is being tried again.")
     if not asked.is_complete:
         note("There are more than one request looks at: run it again.")
+
+
+def discard(
+    waiting: Annotated[list[int], typer.Argument(metavar="SEQ", help="Arrivals of `dead list` that wait.")],
+    *,
+    sure: Sure = False,
+    url: Url = None,
+    key: Key = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Give up arrivals that cannot be understood, as a row of an outbox that is damaged.
+
+    Their ids stay known and what they held is forgotten. What waits for something else is refused: requeue it.
+    To try again what cannot be understood does not help: it was kept as it came. Repair it where it came from, which
+    arrives as any other change does, and then give up what came before.
+
+    `$ idsync dead discard 40 --yes`
+
+    With `--json`: the API's answer.
+    """
+    confirm(f"Forget for ever what {len(waiting)} arrivals hold?", is_sure=sure)
+    call = compose("/v1/waiting/discard", {"waiting": waiting})
+    answer = fetch(find_service(url, key, config), call, as_json=as_json)
+    if as_json:
+        show_json(answer)
+    else:
+        show(f"Asked for, as command {decode(answer, CommandView).command}: it is being given up.")
