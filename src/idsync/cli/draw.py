@@ -29,7 +29,7 @@ VALUE_LENGTH_MAX: Final = 200
 STYLES: Final[Mapping[str, str]] = {
     "applied": "green", "echo": "dim", "duplicate": "dim", "stale": "dim", "reread": "cyan",
     "conflict": "yellow", "parked": "magenta", "refused": "red",
-    "delivered": "green", "queued": "cyan", "skipped": "dim", "dead": "red",
+    "delivered": "green", "queued": "cyan", "sending": "cyan", "skipped": "dim", "dead": "red",
     "unmatched": "dim", "not_created_yet": "dim", "forgotten": "dim", "failed": "red",
     "running": "cyan", "paused": "yellow", "done": "green", "cancelled": "yellow", "stopped": "red",
     "live": "green", "pending": "cyan", "unlinked": "yellow", "gone": "dim",

@@ -161,6 +161,13 @@ class EndpointDeliverer:
         """Requests under way, or answered but not recorded."""
         return len(self._under_way)
 
+    def is_sending(self, delivery: int, subject: Subject) -> bool:
+        """Whether a request with a delivery is under way here, or answered but not recorded: what `sending` means."""
+        if self._batches is not None:
+            return self._batches.has_under_way(delivery)
+        name = subject if self.endpoint.is_ordered else Subject(str(delivery))
+        return name in self._under_way and self._keys[name].current.id == delivery
+
     async def run_sender(self) -> None:
         """Keep as many requests under way as the endpoint takes; cancelled, it gives up those that are."""
         try:

@@ -122,11 +122,11 @@ class DeliveryState(StrEnum):
     """The states of a delivery that rest in the store (DESIGN §6); `sending` is in memory only."""
 
     QUEUED = "queued"
-    """In its lane, not tried yet."""
+    """In its lane, not tried yet; `sending` to whoever asks the process that has its request under way."""
     DELIVERED = "delivered"
     """Done."""
     PARKED = "parked"
-    """Waits by itself for its next try, or behind an earlier one of its identity."""
+    """Waits by itself for its next try (`sending` during that), or behind an earlier one of its identity."""
     DEAD = "dead"
     """Given up at the limit of tries or age; `idsync dead requeue` tries it again."""
     SKIPPED = "skipped"

@@ -3,10 +3,12 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from idsync.model.destination import Level
 from idsync.model.plan import LaneRow, Plan
 from idsync.model.values import Instant
+from idsync.pipeline.sending.endpoint import BatchPolicy
 from idsync.policy.endpoint.rate import RatePolicy
 from tests.unit.pipeline.conftest import Door
 from tests.unit.pipeline.posting import BAD, delivering, endpoint
@@ -55,6 +57,32 @@ async def test_limited_endpoint_gets_no_more_than_its_rate(door: Door) -> None:
         assert counts == list(range(1, 11))
         await rig.pass_time(60.0)
         assert len(rig.sender.posts) == 12
+
+
+@pytest.mark.parametrize("others", [{}, {"is_ordered": False}, {"batch": BatchPolicy(linger_ms=0)}])
+async def test_what_is_under_way_is_known_at_each_try_and_nothing_else_is(
+    door: Door, others: dict[str, object]
+) -> None:
+    """Not before it is sent, not while it waits for the next try, not once it is done."""
+    async with delivering(door, endpoint(**others)) as rig:
+        seen = []
+        await rig.take(("e1", "order/1"), ("e2", "order/2"), ("other", "order/3"))
+        first = next(one for one in door.queued if one.event_id == "e1" and one.lane in rig.deliverer._queue.feed.lanes)
+
+        def note() -> None:
+            seen.append(rig.deliverer.is_sending(first.id, first.subject))
+
+        note()
+        await rig.answer(BAD)
+        while rig.open:  # a batch that failed is halved first
+            await rig.answer(BAD)
+        note()
+        await rig.pass_time(2.0)
+        note()
+        assert not rig.deliverer.is_sending(first.id + 1_000, first.subject)
+        await rig.answer()
+        note()
+        assert seen == [True, False, True, False]
 
 
 async def test_without_order_one_that_fails_holds_up_nobody(door: Door) -> None:
