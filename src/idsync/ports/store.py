@@ -256,6 +256,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Destination → deliveries not settled yet."""
     parked: dict[str, int]
     dead: dict[str, int]
+    oldest: dict[str, Instant]
+    """Destination → since when the oldest of its deliveries waits that are neither settled nor dead.
+
+    Since it was queued; once it is parked since its first try, or since it was parked if it had none.
+    """
     waiting: int
     rereads: int
     conflicts: int

@@ -90,6 +90,7 @@ def draw_health(one: EndpointHealthView) -> Group:
         ("failing since", f"{time_text(one.failing_since)}, {one.failures} times" if one.failing_since else "—"),
         ("pauses until", time_text(one.throttled_until)),
         ("deliveries", f"{one.queued} queued, {one.parked} parked, {one.dead} dead"),
+        ("oldest since", time_text(one.oldest_at)),
     ]
     if one.opened_at:
         rows.insert(1, ("open since", f"{time_text(one.opened_at)}, next probe {time_text(one.retry_at)}"))
