@@ -50,6 +50,9 @@ METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
     "idsync_delivery_seconds": MetricDoc("How long an endpoint took to answer.", ("destination",)),
     "idsync_delivery_errors_total": MetricDoc("Tries that failed, by their reason.", ("destination", "error")),
     "idsync_delivery_phase_seconds": MetricDoc("Where the time of tries went, of all endpoints.", ("phase",)),
+    "idsync_rate_wait_seconds": MetricDoc(
+        "How long sending waited for the endpoint's rate, each time that it did.", ("destination",)
+    ),
     "idsync_replayed_total": MetricDoc("Events queued once more by replays.", ("destination",)),
     "idsync_flapping_total": MetricDoc("Times an identity began to rest, written again and again.", ("peer",)),
     "idsync_target_pauses_total": MetricDoc("Times a peer could not be written to.", ("destination",)),
