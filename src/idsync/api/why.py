@@ -67,9 +67,10 @@ def _explain(
     records: Sequence[DeliveryRecord],
 ) -> WhyView:
     """Explain one event at one endpoint; of several deliveries (it was replayed) the newest counts."""
-    at = entry.row.received_at
-    span = next((one for one in spans if one.since <= at and (one.until is None or at < one.until)), None)
     record = max(records, key=lambda one: one.id, default=None)
+    # What a change tells of itself is of its very instant, and went where things went before it.
+    at = entry.row.received_at - (record is None and entry.row.peer == OPERATIONAL)
+    span = next((one for one in spans if one.since <= at and (one.until is None or at < one.until)), None)
     told = _tell_record(service, record, entry, state) if record is not None else _tell_absence(entry, span)
     return WhyView(
         endpoint=state.name,

@@ -101,6 +101,20 @@ async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.As
     assert (missing.status_code, problem_of(missing)) == (404, "not-found")
 
 
+async def test_why_an_operational_endpoint_has_not_heard_that_it_was_made_or_enabled(client: httpx.AsyncClient) -> None:
+    """It was not there yet, or disabled still, though both are of the same millisecond."""
+    made = {"name": "operator", "url": "http://127.0.0.1:1/", "operational": True, "events": ["*"]}
+    await client.post("/v1/endpoints", json=made)
+    (event,) = (await client.get("/v1/events", params={"types": "endpoint.created"})).json()["items"]
+    told = await why(client, event["id"])
+    assert {name: one["state"] for name, one in told.items()} == {"audit": "unmatched", "operator": "not_created_yet"}
+    await client.post("/v1/endpoints/operator/disable")
+    await client.post("/v1/endpoints/operator/enable")
+    (event,) = (await client.get("/v1/events", params={"types": "endpoint.enabled"})).json()["items"]
+    told = await why(client, event["id"])
+    assert (told["operator"]["state"], told["operator"]["reason"]) == ("skipped", "disabled_operator")
+
+
 @pytest.mark.parametrize("batch", [{}, {"endpoints__audit__batch__linger_ms": 0}], ids=["alone", "in a batch"])
 async def test_a_delivery_whose_request_is_under_way_is_being_sent(open_line: OpenLine, batch: dict[str, int]) -> None:
     """Only that one: the next of its subject is queued still; and once it is answered it is delivered."""
