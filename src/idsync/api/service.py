@@ -16,6 +16,8 @@ from idsync.connectors.webhook import WebhookPeer
 from idsync.model.event import Arrival, Receipt
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.values import PeerName
+from idsync.pipeline.apply import TargetDeliverer
+from idsync.pipeline.deliver import EndpointDeliverer
 from idsync.pipeline.ingest import Asker
 from idsync.ports import Clock, Sender, Store
 from idsync.telemetry import Counters, Log
@@ -46,6 +48,11 @@ class Service(Protocol):
     @property
     def peers(self) -> Mapping[PeerName, Peer]:
         """Every peer by name."""
+        ...
+
+    @property
+    def deliverers(self) -> Mapping[str, EndpointDeliverer | TargetDeliverer]:
+        """Those that deliver in this process now, by destination."""
         ...
 
     @property

@@ -9,7 +9,8 @@ import msgspec
 from idsync.api.service import Service
 from idsync.api.views import WhyView, time_text
 from idsync.app.endpoints import EndpointState, FilterSpan
-from idsync.model.values import Instant
+from idsync.model.values import Subject
+from idsync.pipeline.deliver import EndpointDeliverer
 from idsync.pipeline.parts.routes import OPERATIONAL, endpoint_name
 from idsync.pipeline.sending.rows import BEHIND, IN_BATCH, NOT_BEFORE
 from idsync.policy.filter import matches
@@ -18,6 +19,8 @@ from idsync.ports import DeliveryRecord, DeliveryState, InboxEntry, SendError
 NOT_CREATED_YET: Final = "not_created_yet"
 UNMATCHED: Final = "unmatched"
 FORGOTTEN: Final = "forgotten"
+SENDING: Final = "sending"
+"""In memory only: told by the process that sends it (DESIGN §6)."""
 
 
 _PARKED: Final[Mapping[str, str]] = MappingProxyType({
@@ -42,26 +45,34 @@ async def explain_everywhere(service: Service, entry: InboxEntry, endpoints: Seq
     records: dict[str, list[DeliveryRecord]] = {}
     for one in await service.store.deliveries(entry.seq):
         records.setdefault(one.destination, []).append(one)
-    now = service.clock.now()
     views = []
     for state in endpoints:
         spans = await service.endpoints.filters(state.name)
-        views.append(_explain(entry, state, spans, records.get(endpoint_name(state.name), []), now))
+        views.append(_explain(service, entry, state, spans, records.get(endpoint_name(state.name), [])))
     return views
 
 
+def is_sending(service: Service, record: DeliveryRecord) -> bool:
+    """Whether this process is sending a delivery right now; what another one sends is not known here."""
+    if record.state not in {DeliveryState.QUEUED, DeliveryState.PARKED}:
+        return False
+    deliverer = service.deliverers.get(record.destination)
+    return isinstance(deliverer, EndpointDeliverer) and deliverer.is_sending(record.id, Subject(record.subject))
+
+
 def _explain(
+    service: Service,
     entry: InboxEntry,
     state: EndpointState,
     spans: Sequence[FilterSpan],
     records: Sequence[DeliveryRecord],
-    now: Instant,
 ) -> WhyView:
     """Explain one event at one endpoint; of several deliveries (it was replayed) the newest counts."""
-    at = entry.row.received_at
-    span = next((one for one in spans if one.since <= at and (one.until is None or at < one.until)), None)
     record = max(records, key=lambda one: one.id, default=None)
-    told = _tell_record(record, entry, state, now) if record is not None else _tell_absence(entry, span)
+    # What a change tells of itself is of its very instant, and went where things went before it.
+    at = entry.row.received_at - (record is None and entry.row.peer == OPERATIONAL)
+    span = next((one for one in spans if one.since <= at and (one.until is None or at < one.until)), None)
+    told = _tell_record(service, record, entry, state) if record is not None else _tell_absence(entry, span)
     return WhyView(
         endpoint=state.name,
         state=told.state,
@@ -75,12 +86,14 @@ def _explain(
     )
 
 
-def _tell_record(record: DeliveryRecord, entry: InboxEntry, state: EndpointState, now: Instant) -> _Told:
+def _tell_record(service: Service, record: DeliveryRecord, entry: InboxEntry, state: EndpointState) -> _Told:
+    if is_sending(service, record):
+        return _Told(SENDING, record.reason, f"A request with it is under way: try {record.attempts + 1}.")
     match record.state:
         case DeliveryState.DELIVERED:
             return _Told("delivered", None, "It answered 2xx.", is_replayable=True)
         case DeliveryState.QUEUED:
-            return _tell_queued(entry, state, now)
+            return _tell_queued(service, entry, state)
         case DeliveryState.PARKED:
             return _Told("parked", record.reason, _PARKED.get(record.reason or "", "It failed, and is tried again."))
         case DeliveryState.DEAD:
@@ -91,9 +104,9 @@ def _tell_record(record: DeliveryRecord, entry: InboxEntry, state: EndpointState
             return _Told("skipped", record.reason, told, is_replayable=True)
 
 
-def _tell_queued(entry: InboxEntry, state: EndpointState, now: Instant) -> _Told:
+def _tell_queued(service: Service, entry: InboxEntry, state: EndpointState) -> _Told:
     """Say what holds a queued delivery up, if anything does."""
-    health, not_before = state.health, entry.row.not_before
+    now, health, not_before = service.clock.now(), state.health, entry.row.not_before
     if not state.is_enabled:
         return _Told("queued", "disabled", "The endpoint is disabled; it is sent once that is enabled.")
     if not_before is not None and not_before > now:
@@ -102,6 +115,8 @@ def _tell_queued(entry: InboxEntry, state: EndpointState, now: Instant) -> _Told
         return _Told("queued", f"breaker_{health.breaker}", "The endpoint failed too often and rests; it comes after.")
     if health.throttled_until is not None and health.throttled_until > now:
         return _Told("queued", "throttled", "The endpoint asked for a pause.")
+    if not service.store.has_one_writer:
+        return _Told("queued", None, "It is sent as soon as it is its turn, or is being sent by another process.")
     return _Told("queued", None, "It is sent as soon as it is its turn.")
 
 

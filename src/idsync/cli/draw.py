@@ -26,10 +26,13 @@ from idsync.model.event import Receipt
 from idsync.model.values import Value
 
 VALUE_LENGTH_MAX: Final = 200
+MS_SHOWN_MIN: Final = 0.1
+MS_WHOLE_MIN: Final = 9.95
+"""From here on a duration is shown in whole milliseconds."""
 STYLES: Final[Mapping[str, str]] = {
     "applied": "green", "echo": "dim", "duplicate": "dim", "stale": "dim", "reread": "cyan",
     "conflict": "yellow", "parked": "magenta", "refused": "red",
-    "delivered": "green", "queued": "cyan", "skipped": "dim", "dead": "red",
+    "delivered": "green", "queued": "cyan", "sending": "cyan", "skipped": "dim", "dead": "red",
     "unmatched": "dim", "not_created_yet": "dim", "forgotten": "dim", "failed": "red",
     "running": "cyan", "paused": "yellow", "done": "green", "cancelled": "yellow", "stopped": "red",
     "live": "green", "pending": "cyan", "unlinked": "yellow", "gone": "dim",
@@ -46,6 +49,13 @@ def value_text(value: Value) -> str:
     """Write a field's value in one line: text as it is, all else as JSON, so that null, "" and no value differ."""
     text = plain(value) if isinstance(value, str) and value else msgspec.json.encode(value).decode()
     return text if len(text) <= VALUE_LENGTH_MAX else f"{text[:VALUE_LENGTH_MAX]}…"
+
+
+def took_text(ms: float) -> str:
+    """Write a duration in milliseconds: `12`, below 10 with a decimal as `0.4`, and less than can be so told `<0.1`."""
+    if 0 < ms < MS_SHOWN_MIN:
+        return f"<{MS_SHOWN_MIN}"
+    return f"{ms:.0f}" if ms >= MS_WHOLE_MIN else f"{ms:.1f}"
 
 
 def time_text(at: str | None) -> str:
@@ -247,7 +257,7 @@ def _draw_tries(tries: Sequence[TryView]) -> Group:
                 time_text(one.at),
                 plain(one.outcome),
                 str(one.status or plain(one.error or "—")),
-                f"{one.latency_ms:.0f} ms",
+                f"{took_text(one.latency_ms)} ms",
                 value_text(one.response) if one.response else "—",
             )
             for one in tries

@@ -100,7 +100,7 @@ class EndpointDeliverer:
         """Requests, by the key of their first event."""
         self._answered: deque[tuple[Subject, Instant, Response]] = deque()
         self._is_draining = False
-        self._gate = Gate(endpoint, clock, is_whole=is_whole)
+        self._gate = Gate(endpoint, clock, is_whole=is_whole, on_rate_wait=self._counts.add_rate_wait)
         self._reporter = Reporter(endpoint, self._gate, self._book, clock, on_disable)
         policy, render = endpoint.batch, partial(rendered, endpoint)
         self._batches = Batches(policy, self._keys, render) if policy is not None else None
@@ -161,6 +161,13 @@ class EndpointDeliverer:
         """Requests under way, or answered but not recorded."""
         return len(self._under_way)
 
+    def is_sending(self, delivery: int, subject: Subject) -> bool:
+        """Whether a request with a delivery is under way here, or answered but not recorded: what `sending` means."""
+        if self._batches is not None:
+            return self._batches.has_under_way(delivery)
+        name = subject if self.endpoint.is_ordered else Subject(str(delivery))
+        return name in self._under_way and self._keys[name].current.id == delivery
+
     async def run_sender(self) -> None:
         """Keep as many requests under way as the endpoint takes; cancelled, it gives up those that are."""
         try:
@@ -210,7 +217,7 @@ class EndpointDeliverer:
         while len(self._under_way) < self._gate.limit and not self._is_draining:
             monotonic, sent_at = self._clock.monotonic(), self._clock.now()
             linger_s = batches.wait_s(monotonic)
-            wait_s = inf if linger_s is None else max(linger_s, self._wait_s())
+            wait_s = inf if linger_s is None else linger_s or self._wait_s()
             if wait_s > 0:
                 return wait_s
             batch = batches.take(sent_at, monotonic)

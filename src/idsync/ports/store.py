@@ -122,11 +122,11 @@ class DeliveryState(StrEnum):
     """The states of a delivery that rest in the store (DESIGN §6); `sending` is in memory only."""
 
     QUEUED = "queued"
-    """In its lane, not tried yet."""
+    """In its lane, not tried yet; `sending` to whoever asks the process that has its request under way."""
     DELIVERED = "delivered"
     """Done."""
     PARKED = "parked"
-    """Waits by itself for its next try, or behind an earlier one of its identity."""
+    """Waits by itself for its next try (`sending` during that), or behind an earlier one of its identity."""
     DEAD = "dead"
     """Given up at the limit of tries or age; `idsync dead requeue` tries it again."""
     SKIPPED = "skipped"
@@ -256,6 +256,11 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Destination → deliveries not settled yet."""
     parked: dict[str, int]
     dead: dict[str, int]
+    oldest: dict[str, Instant]
+    """Destination → since when the oldest of its deliveries waits that are neither settled nor dead.
+
+    Since it was queued; once it is parked since its first try, or since it was parked if it had none.
+    """
     waiting: int
     rereads: int
     conflicts: int

@@ -88,10 +88,10 @@ OpenLine = Callable[..., Awaitable[Line]]
 
 
 @asynccontextmanager
-async def run_line(settings: Settings) -> AsyncIterator[Line]:
-    """Run a line until the block ends."""
+async def run_line(settings: Settings, *, has_duties: bool = True) -> AsyncIterator[Line]:
+    """Run a line until the block ends; without duties it takes in and answers, and another one does the rest."""
     app = await open_app(settings, log=Log(least="error"))
-    worker = Worker(app)
+    worker = Worker(app, has_duties=has_duties)
     await worker.start()
     app.is_ready = True
     try:

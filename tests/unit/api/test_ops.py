@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from idsync.api.views import HealthView, ReadyView
 from idsync.app import LoopHealth
-from idsync.model.values import Instant, instant_text
+from idsync.model.plan import LaneRow, Plan
+from idsync.model.values import Instant, Subject, instant_text
 from idsync.ports import ParkedFilter
 from idsync.telemetry import Counters
 from idsync.testing.wait import until
@@ -143,6 +144,25 @@ async def test_metrics_show_how_each_endpoint_does(line: Line, stranger: httpx.A
     assert found["idsync_endpoint_throttled_seconds", (audit,)] == 0
     assert found["idsync_endpoint_failing_seconds", (audit,)] == 0
     assert found["idsync_parked_by_reason", (audit, ("reason", "not_before"))] == 1
-    assert found["idsync_oldest_parked_seconds", (audit,)] >= 0
+    assert found["idsync_oldest_undelivered_seconds", (audit,)] >= 0
     assert found["idsync_delivery_errors_total", (audit, ("error", "http_5xx"))] == 3
     assert found["idsync_delivery_phase_seconds_count", (("phase", "dns"),)] == 1
+
+
+async def test_what_waits_in_a_lane_makes_the_oldest_delivery_older(
+    line: Line, client: httpx.AsyncClient, stranger: httpx.AsyncClient
+) -> None:
+    """An endpoint that is disabled with something queued: nothing is parked, and yet it waits."""
+    app, ago_ms = line.app, 3_600_000
+    await client.post("/v1/endpoints", json={"name": "off", "url": "http://127.0.0.1:1/", "events": ["x"]})
+    await client.post("/v1/endpoints/off/disable")
+    lane = next(one.id for one in app.lanes if one.destination == "endpoint:off")
+    at = Instant(app.clock.now() - ago_ms)
+    await app.store.commit(Plan(epoch=app.epoch, at=at, deliveries=(LaneRow(lane, Subject("order/1"), 0),)))
+    off = ("destination", "endpoint:off")
+    found = await read_metrics(stranger)
+    assert ("idsync_store_parked", (off,)) not in found
+    assert ago_ms / 1000 <= found["idsync_oldest_undelivered_seconds", (off,)] < ago_ms / 1000 + 60
+    health = (await client.get("/v1/endpoints/off")).json()["health"]
+    assert (health["queued"], health["oldest_at"]) == (1, instant_text(at))
+    assert (await client.get("/v1/endpoints/audit")).json()["health"]["oldest_at"] is None

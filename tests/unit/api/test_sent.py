@@ -5,10 +5,11 @@ from typing import Any
 import httpx
 import pytest
 
+from idsync.config import parse_settings
 from idsync.model.values import Instant, instant_text
 from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until
-from tests.unit.api.conftest import Line, OpenLine, problem_of
+from tests.unit.api.conftest import CONFIG, Line, OpenLine, problem_of, run_line
 
 DAY_MS = 86_400_000
 
@@ -100,6 +101,58 @@ async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.As
     assert [item["endpoint"] for item in one] == ["late"]
     missing = await client.get("/v1/events/paid/deliveries", params={"endpoint": "nobody"})
     assert (missing.status_code, problem_of(missing)) == (404, "not-found")
+
+
+async def test_why_an_operational_endpoint_has_not_heard_that_it_was_made_or_enabled(client: httpx.AsyncClient) -> None:
+    """It was not there yet, or disabled still, though both are of the same millisecond."""
+    made = {"name": "operator", "url": "http://127.0.0.1:1/", "operational": True, "events": ["*"]}
+    await client.post("/v1/endpoints", json=made)
+    (event,) = (await client.get("/v1/events", params={"types": "endpoint.created"})).json()["items"]
+    told = await why(client, event["id"])
+    assert {name: one["state"] for name, one in told.items()} == {"audit": "unmatched", "operator": "not_created_yet"}
+    await client.post("/v1/endpoints/operator/disable")
+    await client.post("/v1/endpoints/operator/enable")
+    (event,) = (await client.get("/v1/events", params={"types": "endpoint.enabled"})).json()["items"]
+    told = await why(client, event["id"])
+    assert (told["operator"]["state"], told["operator"]["reason"]) == ("skipped", "disabled_operator")
+
+
+@pytest.mark.parametrize("batch", [{}, {"endpoints__audit__batch__linger_ms": 0}], ids=["alone", "in a batch"])
+async def test_a_delivery_whose_request_is_under_way_is_being_sent(open_line: OpenLine, batch: dict[str, int]) -> None:
+    """Only that one: the next of its subject is queued still; and once it is answered it is delivered."""
+    async with open_sink(Answer(raw=b"")) as sink:
+        line = await open_line(endpoints__audit__url=f"{sink.url}/", endpoints__audit__timeout_s=1.0, **batch)
+        async with line.client() as client:
+            await line.publish(id="first", type="order.paid", subject="order/1", data={})
+            await sink.received(1)
+            await line.publish(id="second", type="order.paid", subject="order/1", data={})
+            told = (await why(client, "first"))["audit"]
+            assert (told["state"], told["reason"], told["attempts"]) == ("sending", None, 0)
+            assert told["explanation"] == "A request with it is under way: try 1."
+            assert (await why(client, "second"))["audit"]["state"] == "queued"
+            listed = (await client.get("/v1/deliveries", params={"event": "first"})).json()["items"]
+            assert [one["state"] for one in listed] == ["sending"]
+
+            async def is_over() -> bool:
+                return bool((await why(client, "second"))["audit"]["state"] == "delivered")
+
+            await until(is_over)
+            assert (await why(client, "first"))["audit"]["state"] == "dead"
+
+
+async def test_of_what_another_process_sends_nothing_false_is_told(postgres_url: str) -> None:
+    """That it is queued is what the store says; that it may be under way is said with it."""
+    async with open_sink(Answer(raw=b"")) as sink:
+        flags: dict[str, object] = {"store.url": postgres_url, "endpoints.audit.url": f"{sink.url}/"}
+        settings = parse_settings(CONFIG, flags=flags)
+        async with run_line(settings) as line, run_line(settings, has_duties=False) as edge, edge.client() as client:
+            await line.publish(id="first", type="order.paid", subject="order/1", data={})
+            await sink.received(1)
+            told = (await why(client, "first"))["audit"]
+            assert (told["state"], told["reason"]) == ("queued", None)
+            assert told["explanation"].endswith("or is being sent by another process.")
+            async with line.client() as its:
+                assert (await why(its, "first"))["audit"]["state"] == "sending"
 
 
 async def test_what_was_missed_while_disabled_is_counted_then_replayed(

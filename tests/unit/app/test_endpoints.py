@@ -254,6 +254,22 @@ async def test_operational_endpoint_hears_of_the_others_and_of_nothing_else(runn
         assert (row.peer, row.type) == (PeerName("idsync"), "endpoint.deleted")
 
 
+async def test_operational_endpoint_hears_of_itself_what_is_announced_while_it_is_enabled(
+    running: Running, store_url: str
+) -> None:
+    """Neither that it was made nor that it was enabled: whoever did that knows. Of its other changes it hears."""
+    async with open_sink() as sink, running(store_url) as app:
+        await make(app, "ops", definition(sink.url, operational=True))
+        await app.endpoints.change("ops", {"description": "x"})
+        await sink.received(1)
+        await app.endpoints.disable("ops", DisabledReason.OPERATOR)
+        await app.endpoints.enable("ops")
+        await app.endpoints.change("ops", {"description": "y"})
+        told = [msgspec.json.decode(one.body) for one in await sink.received(3)]
+        assert [one["type"] for one in told] == ["endpoint.updated", "endpoint.disabled", "endpoint.updated"]
+        assert [one["data"]["rev"] for one in told] == [2, 3, 5]
+
+
 async def test_what_is_announced_twice_counts_once(running: Running, store_url: str) -> None:
     """Its id is made of what it says; without anybody to hear of it nothing is ingested."""
     async with open_sink() as sink, running(store_url) as app:

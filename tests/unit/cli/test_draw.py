@@ -19,6 +19,7 @@ from idsync.api.explain import (
     VersionStory,
 )
 from idsync.api.views import (
+    AttemptView,
     ConflictView,
     DeliveryView,
     EntityView,
@@ -29,6 +30,7 @@ from idsync.api.views import (
     PeerFailureView,
     PeerItem,
     PeerKindView,
+    PhasesView,
     StatsView,
     TryView,
     WaitingView,
@@ -41,9 +43,11 @@ from idsync.cli.draw import (
     draw_receipts,
     draw_status,
     draw_waiting,
+    took_text,
     value_text,
 )
 from idsync.cli.story import draw_explanation
+from idsync.cli.webhooks.draw import draw_attempts
 from idsync.model.event import Receipt, Verdict
 from idsync.model.values import EntityId, Value
 
@@ -318,3 +322,24 @@ def test_no_text_from_outside_reaches_the_terminal_as_a_command(drawing: Rendera
     page = draw(drawing)
     assert not {"\x1b", "\x07", "\u202e"} & set(page)
     assert "[red]x[/red]" in page
+
+
+@pytest.mark.parametrize(
+    ("ms", "shown"),
+    [(0.0, "0.0"), (0.004, "<0.1"), (0.1, "0.1"), (0.44, "0.4"), (9.94, "9.9"), (9.96, "10"), (3e4, "30000")],
+)
+def test_short_duration_is_shown_with_a_decimal(ms: float, shown: str) -> None:
+    """Less than a millisecond is not nothing."""
+    assert took_text(ms) == shown
+
+
+def test_phase_of_a_fraction_of_a_millisecond_is_not_shown_as_nothing() -> None:
+    """On one's own machine every phase is one; only what did not happen is left out."""
+    phases = PhasesView(dns_ms=0.0, connect_ms=0.32, tls_ms=0.0, wait_ms=0.07, read_ms=14.6)
+    one = AttemptView(
+        event=7, delivery="17", subject="order/1", number=1, at=AT, outcome="delivered", status=200, error=None,
+        latency_ms=0.4, phases=phases, response="",
+    )  # fmt: skip
+    told = draw(draw_attempts([one]))
+    assert "0.4 ms" in told
+    assert "connect 0.3, wait <0.1, read 15" in told

@@ -99,6 +99,7 @@ class Rig:
     settler: Settler
     told: list[Arrival]
     disabled: list[tuple[str, str]]
+    counters: Counters
     offered: int = 0
     seqs: dict[str, int] = field(default_factory=dict)
 
@@ -186,7 +187,7 @@ async def delivering(
     door: Door, to: Endpoint | None = None, *, limits: DeliverLimits | None = None, is_whole: bool = True
 ) -> AsyncIterator[Rig]:
     """Deliver until the block ends; a second time goes on where the store says."""
-    sender, told, disabled = Sender(), list[Arrival](), list[tuple[str, str]]()
+    sender, told, disabled, counters = Sender(), list[Arrival](), list[tuple[str, str]](), Counters()
 
     async def tell(arrivals: Sequence[Arrival]) -> None:
         told.extend(arrivals)
@@ -201,14 +202,14 @@ async def delivering(
         sender=sender,
         settler=settler,
         clock=door.clock,
-        counters=Counters(),
+        counters=counters,
         limits=limits or DeliverLimits(),
         is_whole=is_whole,
         on_disable=lambda name, reason: disabled.append((name, reason)),
     )
     await deliverer.start()
     task = asyncio.create_task(deliverer.run_sender())
-    rig = Rig(door, deliverer, sender, settler, told, disabled, offered=len(door.queued))
+    rig = Rig(door, deliverer, sender, settler, told, disabled, counters, offered=len(door.queued))
     await rig.turn()
     try:
         yield rig

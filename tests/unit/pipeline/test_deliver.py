@@ -3,13 +3,16 @@
 import asyncio
 
 import msgspec
+import pytest
 
 from idsync.model.destination import Level
 from idsync.model.plan import LaneRow, Plan
 from idsync.model.values import Instant
+from idsync.pipeline.sending.endpoint import BatchPolicy
 from idsync.policy.endpoint.rate import RatePolicy
+from idsync.ports import Response
 from tests.unit.pipeline.conftest import Door
-from tests.unit.pipeline.posting import BAD, delivering, endpoint
+from tests.unit.pipeline.posting import BAD, Rig, delivering, endpoint
 
 
 async def test_delivery_waits_until_its_time_and_what_follows_waits_behind_it(door: Door) -> None:
@@ -55,6 +58,76 @@ async def test_limited_endpoint_gets_no_more_than_its_rate(door: Door) -> None:
         assert counts == list(range(1, 11))
         await rig.pass_time(60.0)
         assert len(rig.sender.posts) == 12
+
+
+def rate_waits(rig: Rig) -> tuple[int, float]:
+    """Give how often it waited for the rate, and how long."""
+    found = rig.counters.histograms.get(("idsync_rate_wait_seconds", "endpoint:audit"))
+    return (found.count, round(found.sum_s, 3)) if found is not None else (0, 0.0)
+
+
+@pytest.mark.parametrize("batch", [None, BatchPolicy(events_max=1, linger_ms=0)])
+async def test_wait_for_the_rate_is_counted_once_with_its_length(door: Door, batch: BatchPolicy | None) -> None:
+    """However often it is looked at; what goes at once, or has nothing to send, does not wait."""
+    rate = RatePolicy(requests_per_second=2.0, burst=2)
+    async with delivering(door, endpoint(rate=rate, batch=batch)) as rig:
+        await rig.pass_time(60.0)
+        await rig.take(("e1", "order/1"), ("e2", "order/2"))
+        await rig.answer()
+        assert (len(rig.sender.posts), rate_waits(rig)) == (2, (0, 0.0))
+        await rig.take(("e3", "order/3"), ("e4", "order/4"))
+        for _ in range(10):
+            await rig.pass_time(0.1)
+            await rig.answer()
+        assert (len(rig.sender.posts), rate_waits(rig)) == (4, (2, 1.0))
+        await rig.pass_time(60.0)
+        assert rate_waits(rig) == (2, 1.0)
+
+
+async def test_wait_for_anything_but_the_rate_is_not_counted_as_one(door: Door) -> None:
+    """A batch that lingers, an endpoint that rests, and one without a rate."""
+    rate = RatePolicy(requests_per_second=1.0, burst=1)
+    async with delivering(door, endpoint(rate=rate, batch=BatchPolicy(linger_ms=1_000))) as rig:
+        await rig.take(("e1", "order/1"))
+        await rig.pass_time(1.0)
+        assert (rig.sent, rate_waits(rig)) == (["e1"], (0, 0.0))
+        await rig.answer()
+    async with delivering(door, endpoint(rate=rate, concurrency=1)) as rig:
+        await rig.pass_time(1.0)
+        await rig.take(("e2", "order/2"), ("e3", "order/3"))
+        await rig.answer(Response(status=503, retry_after_s=5.0))
+        await rig.pass_time(4.9)
+        assert (rig.sent, rate_waits(rig)) == (["e2"], (0, 0.0))
+    async with delivering(door) as rig:
+        await rig.take(*((f"f{number}", f"order/f{number}") for number in range(40)))
+        await rig.answer()
+        assert rate_waits(rig) == (0, 0.0)
+
+
+@pytest.mark.parametrize("others", [{}, {"is_ordered": False}, {"batch": BatchPolicy(linger_ms=0)}])
+async def test_what_is_under_way_is_known_at_each_try_and_nothing_else_is(
+    door: Door, others: dict[str, object]
+) -> None:
+    """Not before it is sent, not while it waits for the next try, not once it is done."""
+    async with delivering(door, endpoint(**others)) as rig:
+        seen = []
+        await rig.take(("e1", "order/1"), ("e2", "order/2"), ("other", "order/3"))
+        first = next(one for one in door.queued if one.event_id == "e1" and one.lane in rig.deliverer._queue.feed.lanes)
+
+        def note() -> None:
+            seen.append(rig.deliverer.is_sending(first.id, first.subject))
+
+        note()
+        await rig.answer(BAD)
+        while rig.open:  # a batch that failed is halved first
+            await rig.answer(BAD)
+        note()
+        await rig.pass_time(2.0)
+        note()
+        assert not rig.deliverer.is_sending(first.id + 1_000, first.subject)
+        await rig.answer()
+        note()
+        assert seen == [True, False, True, False]
 
 
 async def test_without_order_one_that_fails_holds_up_nobody(door: Door) -> None:

@@ -24,6 +24,7 @@ from idsync.api.operations.pages import (
 )
 from idsync.api.service import Call, Operation, Service
 from idsync.api.views import CommandView, DeliveryPage, view_delivery, view_try
+from idsync.api.why import SENDING, is_sending
 from idsync.model.delivery import Parked, ParkedState
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.routes import endpoint_name, target_name
@@ -146,7 +147,10 @@ async def _list_event(service: Service, event: str) -> Outcome:
     if seq is None:
         return Problem(ProblemType.NOT_FOUND, "No event that is kept has this id; an old one is found by its seq.")
     deliveries, attempts = await asyncio.gather(service.store.deliveries(seq), service.store.attempts(seq))
-    items = [view_delivery(one, [view_try(try_) for try_ in attempts if try_.delivery == one.id]) for one in deliveries]
+    items = []
+    for one in deliveries:
+        tries = [view_try(try_) for try_ in attempts if try_.delivery == one.id]
+        items.append(view_delivery(one, tries, SENDING if is_sending(service, one) else None))
     return answer_json(DeliveryPage(items=items))
 
 

@@ -50,6 +50,9 @@ METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
     "idsync_delivery_seconds": MetricDoc("How long an endpoint took to answer.", ("destination",)),
     "idsync_delivery_errors_total": MetricDoc("Tries that failed, by their reason.", ("destination", "error")),
     "idsync_delivery_phase_seconds": MetricDoc("Where the time of tries went, of all endpoints.", ("phase",)),
+    "idsync_rate_wait_seconds": MetricDoc(
+        "How long sending waited for the endpoint's rate, each time that it did.", ("destination",)
+    ),
     "idsync_replayed_total": MetricDoc("Events queued once more by replays.", ("destination",)),
     "idsync_flapping_total": MetricDoc("Times an identity began to rest, written again and again.", ("peer",)),
     "idsync_target_pauses_total": MetricDoc("Times a peer could not be written to.", ("destination",)),
@@ -69,7 +72,9 @@ METRICS: Final[Mapping[str, MetricDoc]] = MappingProxyType({
     "idsync_parked_by_reason": MetricDoc(
         f"Deliveries that wait, by their reason; of the first {PARKED_LOOKED_AT}.", ("destination", "reason")
     ),
-    "idsync_oldest_parked_seconds": MetricDoc("How long the first of those has waited.", ("destination",)),
+    "idsync_oldest_undelivered_seconds": MetricDoc(
+        "How long the oldest delivery has waited, queued or parked; not dead.", ("destination",)
+    ),
     "idsync_endpoint_enabled": MetricDoc("Whether it is delivered to.", ("destination",)),
     "idsync_endpoint_breaker": MetricDoc("1 for the state that its breaker has.", ("destination", "state")),
     "idsync_endpoint_throttled_seconds": MetricDoc("How long it asked to be left alone still.", ("destination",)),
@@ -94,8 +99,8 @@ class Metrics:
         now = service.clock.now()
         lines = [
             *_write_counters(service),
-            *_write_stats(stats),
-            *_write_parked(parked, now),
+            *_write_stats(stats, now),
+            *_write_parked(parked),
             *_write_endpoints(service, await healths_of(service.store), now),
         ]
         return Answer(200, "".join(lines).encode(), METRICS_TYPE)
@@ -129,20 +134,18 @@ def _write_counters(service: Service) -> Iterator[str]:
                 yield from _write_histogram(name, _labels(name, label), histogram)
 
 
-def _write_stats(stats: Stats) -> Iterator[str]:
+def _write_stats(stats: Stats, now: Instant) -> Iterator[str]:
     for name in ("entities", "inbox", "waiting", "rereads", "conflicts", "size_bytes"):
         yield f"{_write_head(f'idsync_store_{name}', 'gauge')}idsync_store_{name} {getattr(stats, name)}\n"
     for name in ("queued", "parked", "dead"):
         yield from _write_samples(f"idsync_store_{name}", "gauge", getattr(stats, name).items())
+    ages = [(name, max(0.0, (now - since) / 1000)) for name, since in stats.oldest.items()]
+    yield from _write_samples("idsync_oldest_undelivered_seconds", "gauge", ages)
 
 
-def _write_parked(parked: Sequence[Parked], now: Instant) -> Iterator[str]:
+def _write_parked(parked: Sequence[Parked]) -> Iterator[str]:
     reasons = Counter(f"{one.destination}:{one.reason}" for one in parked)
     yield from _write_samples("idsync_parked_by_reason", "gauge", reasons.items())
-    oldest: dict[str, float] = {}
-    for one in parked:
-        oldest[one.destination] = max(oldest.get(one.destination, 0.0), (now - one.parked_at) / 1000)
-    yield from _write_samples("idsync_oldest_parked_seconds", "gauge", oldest.items())
 
 
 def _write_endpoints(service: Service, healths: Mapping[str, EndpointHealth], now: Instant) -> Iterator[str]:

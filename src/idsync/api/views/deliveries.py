@@ -45,6 +45,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     event_id: str
     event_type: str
     state: str
+    """As the store has it, or `sending` while the process that answers sends it to an endpoint."""
     reason: str | None
     attempts: int
     retry_at: str | None
@@ -73,8 +74,10 @@ def view_try(one: Attempt) -> TryView:
     )
 
 
-def view_delivery(one: DeliveryRecord | Parked, tries: list[TryView] | None = None) -> DeliveryView:
-    """Show one delivery; with its tries where they were looked up."""
+def view_delivery(
+    one: DeliveryRecord | Parked, tries: list[TryView] | None = None, state: str | None = None
+) -> DeliveryView:
+    """Show one delivery; with its tries where they were looked up, in another state where memory knows better."""
     return DeliveryView(
         id=str(one.id),
         destination=one.destination,
@@ -82,7 +85,7 @@ def view_delivery(one: DeliveryRecord | Parked, tries: list[TryView] | None = No
         event=one.event,
         event_id=one.event_id,
         event_type=one.event_type,
-        state=one.state.value,
+        state=state or one.state.value,
         reason=one.reason,
         attempts=one.attempts,
         retry_at=time_text(one.retry_at),

@@ -37,6 +37,8 @@ class EndpointHealthView(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     parked: int
     dead: int
+    oldest_at: str | None
+    """Since when the oldest of those that are queued or parked waits."""
 
 
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +203,7 @@ def view_health(name: str, health: EndpointHealth, stats: Stats) -> EndpointHeal
         queued=stats.queued.get(destination, 0),
         parked=stats.parked.get(destination, 0),
         dead=stats.dead.get(destination, 0),
+        oldest_at=time_text(stats.oldest.get(destination)),
     )
 
 

@@ -40,7 +40,11 @@ class WhyView(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: str
     state: str
-    """`delivered`, `queued`, `parked`, `dead`, `skipped`, `unmatched`, `not_created_yet` or `forgotten`."""
+    """`delivered`, `queued`, `sending`, `parked`, `dead`, `skipped`, `unmatched`, `not_created_yet` or `forgotten`.
+
+    `sending`, a request is under way, is known of the process that answers; while another one sends it says `queued`
+    or `parked`, as the store does.
+    """
     reason: str | None
     """Why: the code of a failure, `breaker_open`, `throttled`, `not_before`, `disabled`…"""
     explanation: str

@@ -18,7 +18,7 @@ from idsync.api.views import (
     TestView,
     WhyView,
 )
-from idsync.cli.draw import facts, sheet, time_text, value_text, word
+from idsync.cli.draw import facts, sheet, time_text, took_text, value_text, word
 from idsync.cli.terminal import plain
 
 
@@ -91,6 +91,7 @@ def draw_health(one: EndpointHealthView) -> Group:
         ("failing since", f"{time_text(one.failing_since)}, {one.failures} times" if one.failing_since else "—"),
         ("pauses until", time_text(one.throttled_until)),
         ("deliveries", f"{one.queued} queued, {one.parked} parked, {one.dead} dead"),
+        ("oldest since", time_text(one.oldest_at)),
     ]
     if one.opened_at:
         rows.insert(1, ("open since", f"{time_text(one.opened_at)}, next probe {time_text(one.retry_at)}"))
@@ -110,7 +111,7 @@ def draw_attempts(attempts: Sequence[AttemptView], of: Literal["event", "destina
                 time_text(one.at),
                 word(one.outcome),
                 plain(str(one.status or one.error or "—")),
-                f"{one.latency_ms:.0f} ms",
+                f"{took_text(one.latency_ms)} ms",
                 _phases(one.phases),
                 value_text(one.response) if one.response else "—",
             )
@@ -129,7 +130,7 @@ def _phases(phases: PhasesView | None) -> str:
         ("wait", phases.wait_ms),
         ("read", phases.read_ms),
     )
-    return ", ".join(f"{name} {ms:.0f}" for name, ms in parts if ms) or "—"
+    return ", ".join(f"{name} {took_text(ms)}" for name, ms in parts if ms) or "—"
 
 
 def draw_test(one: TestView) -> Group:
@@ -138,7 +139,7 @@ def draw_test(one: TestView) -> Group:
     rows: list[tuple[str, RenderableType]] = [
         ("event", plain(one.event_id)),
         ("status", plain(str(one.status or one.error or "—"))),
-        ("took", f"{one.latency_ms:.0f} ms"),
+        ("took", f"{took_text(one.latency_ms)} ms"),
         ("of which", _phases(one.phases)),
         ("answer", value_text(one.response) if one.response else "—"),
     ]

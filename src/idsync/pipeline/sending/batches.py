@@ -95,6 +95,10 @@ class Batches:
         """Send this one before anything new."""
         self._again.append(batch)
 
+    def has_under_way(self, delivery: int) -> bool:
+        """Whether a batch with a delivery is under way: for an operator, who asks seldom."""
+        return any(one.item.id == delivery for batch in self.under_way.values() for one in batch.members)
+
     def wait_s(self, now_s: float) -> float | None:
         """Say how long the next batch may wait for more; None: there is nothing to send."""
         if self._again:

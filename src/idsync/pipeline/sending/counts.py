@@ -36,6 +36,10 @@ class AnswerCounts:
         for name, read_ms in PHASES if phases else ():
             counters.observe("idsync_delivery_phase_seconds", name, *[ms / 1000 for ms in map(read_ms, phases)])
 
+    def add_rate_wait(self, seconds: float) -> None:
+        """Count a wait for the rate: there is one for each request that was not let pass at once."""
+        self._counters.observe("idsync_rate_wait_seconds", self._destination, seconds)
+
 
 def _code(response: Response) -> str:
     """The reason of a failure; statuses by their hundreds, for an endpoint may send any."""

@@ -4,6 +4,7 @@ What is not admitted waits where it is: in its lane, unread, with no attempt mad
 and its endpoint is disabled. After a rest it is begun with one request at a time, then two, four… (MISSION R23, R24).
 """
 
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
@@ -25,19 +26,25 @@ FAILING: Final = "failing"
 class Gate:
     """Says whether the next request may begin. Where `is_free` holds there is nothing to ask, nor success to tell."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, *, is_whole: bool) -> None:
+    def __init__(
+        self, endpoint: Endpoint, clock: Clock, *, is_whole: bool, on_rate_wait: Callable[[float], None]
+    ) -> None:
         """Begin with a good endpoint; `load` knows better.
 
         Args:
             endpoint: whom it leads to.
             clock: time and jitter.
             is_whole: whether all its lanes are this process's; else it sends nothing that only one may send.
+            on_rate_wait: told how many seconds a request must wait for the rate, once for each such wait.
         """
         self._endpoint = endpoint
         self._clock = clock
         self.is_whole = is_whole
         self._breaker = breaking.CLOSED
         self._bucket = rating.empty(endpoint.rate, clock.monotonic()) if endpoint.rate is not None else None
+        self._on_rate_wait = on_rate_wait
+        self._told_until_s = -inf
+        """The end of the wait for the rate that was told last."""
         self._failing_since: Instant | None = None
         self._failures = 0
         self._throttled_until_s = -inf
@@ -59,6 +66,7 @@ class Gate:
         if endpoint.rate != self._endpoint.rate:
             rate = endpoint.rate
             self._bucket = rating.empty(rate, self._clock.monotonic()) if rate is not None else None
+            self._told_until_s = -inf
         self._endpoint = endpoint
         self._note()
 
@@ -122,11 +130,19 @@ class Gate:
         return max(0.0, open_ms / 1000, self._throttled_until_s - self._clock.monotonic())
 
     def wait_s(self) -> float:
-        """Say how long to wait before the next request; 0: it may begin, inf: until something else happens."""
+        """Say how long to wait before the next request; 0: it may begin, inf: until something else happens.
+
+        Asked only where there is something to send: who waits for nothing but the rate is counted.
+        """
         rest_s = self.rest_s
         if self._endpoint.rate is None or self._bucket is None:
             return rest_s
-        return max(rest_s, rating.wait_s(self._endpoint.rate, self._bucket, self._clock.monotonic()))
+        now_s = self._clock.monotonic()
+        rate_s = rating.wait_s(self._endpoint.rate, self._bucket, now_s)
+        if rest_s <= 0 < rate_s and now_s >= self._told_until_s:
+            self._told_until_s = now_s + rate_s
+            self._on_rate_wait(rate_s)
+        return max(rest_s, rate_s)
 
     def begin(self, key: Subject) -> None:
         """Count a request that was admitted, under the key of its first event."""

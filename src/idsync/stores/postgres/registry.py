@@ -100,6 +100,7 @@ async def stats(db: Db) -> Stats:
         queued=await db.read_pairs("count_queued"),
         parked=await db.read_pairs("count_parked", ParkedState.PARKED),
         dead=await db.read_pairs("count_parked", ParkedState.DEAD),
+        oldest=await db.read_pairs("find_oldest", ParkedState.PARKED),
         waiting=waiting,
         rereads=rereads,
         conflicts=conflicts,

@@ -61,6 +61,7 @@ def stats(db: Db) -> Stats:
             queued=_by_destination(db.read("count_queued")),
             parked=_by_destination(db.read("count_parked", ParkedState.PARKED)),
             dead=_by_destination(db.read("count_parked", ParkedState.DEAD)),
+            oldest=dict(db.read("find_oldest", ParkedState.PARKED)),
             waiting=waiting,
             rereads=rereads,
             conflicts=conflicts,

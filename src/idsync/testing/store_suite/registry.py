@@ -6,9 +6,10 @@ import msgspec
 
 from idsync.errors import StoreError
 from idsync.model.delivery import ParkedState
+from idsync.model.destination import Lane
 from idsync.model.entity import Conflict
 from idsync.model.plan import EntityWrite, Keys, LaneRow, Plan, Position, Redo, Reread, Wait
-from idsync.model.values import ExternalId
+from idsync.model.values import ExternalId, Instant, Subject
 from idsync.ports import Stats, Store
 from idsync.testing.store_suite.samples import APP, AT, AUDIT, AUTH, TARGET, Check, begin, parked_row, person, row
 
@@ -82,11 +83,47 @@ async def stats_count_what_the_store_holds(store: Store) -> None:
         queued={AUDIT.name: 2},
         parked={AUDIT.name: 1, TARGET.name: 1},
         dead={AUDIT.name: 1},
+        oldest={AUDIT.name: Instant(AT - 1_000), TARGET.name: Instant(AT - 1_000)},
         waiting=1,
         rereads=1,
         conflicts=1,
         size_bytes=0,
     )
+
+
+async def oldest_open_delivery_is_found_wherever_it_waits(store: Store) -> None:
+    """Without a place, with one, behind settled ones of its lane, parked; what is settled or dead does not wait."""
+    line = await begin(store)
+    first, second = line.audit[:2]
+
+    async def queue(lane: Lane, at_s: int) -> int:
+        row = LaneRow(lane.id, Subject("user/1"), 0)
+        return (await line.commit(Plan(epoch=0, at=Instant(AT + at_s * 1000), deliveries=(row,)))).deliveries[0]
+
+    async def since_s() -> dict[str, float]:
+        return {name: (at - AT) / 1000 for name, at in (await store.stats()).oldest.items()}
+
+    assert await since_s() == {}
+    one, two, three = await queue(first, 10), await queue(first, 30), await queue(second, 20)
+    assert await since_s() == {AUDIT.name: 10}
+    await line.tick()
+    assert await since_s() == {AUDIT.name: 10}
+    await line.pass_by(first, one)
+    assert await since_s() == {AUDIT.name: 20}
+    await line.pass_by(second, three)
+    four = await queue(first, 40)
+    assert await since_s() == {AUDIT.name: 30}
+    await line.pass_by(first, two)
+    assert await since_s() == {AUDIT.name: 40}
+    waiting = parked_row(90, first)
+    dead = msgspec.structs.replace(parked_row(91, first), state=ParkedState.DEAD, first_at=Instant(AT - 5_000))
+    newer = msgspec.structs.replace(parked_row(80, first), first_at=Instant(AT + 5_000))
+    await line.commit(Plan(epoch=0, parked=(newer, waiting, dead, parked_row(92, line.target[0]))))
+    assert await since_s() == {AUDIT.name: -1, TARGET.name: -1}
+    await line.commit(Plan(epoch=0, unparked=(80, 90, 92)))
+    assert await since_s() == {AUDIT.name: 40}
+    await line.pass_by(first, four)
+    assert await since_s() == {}
 
 
 async def recent_events_follow_a_sequence(store: Store) -> None:
@@ -122,6 +159,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     position_of_an_outbox_commits_with_its_rows,
     setting_is_kept_and_replaced,
     stats_count_what_the_store_holds,
+    oldest_open_delivery_is_found_wherever_it_waits,
     recent_events_follow_a_sequence,
     closed_store_says_so,
 )

@@ -14,6 +14,7 @@ from idsync.stores import postgres
 from idsync.stores.postgres import PostgresStore
 from idsync.stores.postgres.db import read_texts
 from idsync.stores.postgres.pool import connect
+from idsync.testing.store_suite.samples import begin, row
 
 VERBS = read_texts("sql")
 RINGS = ("inbox", "attempt", "delivery", "batch")
@@ -22,7 +23,7 @@ GROWING = (
     "setting",
 )
 WALKS = {
-    *("count_all", "count_parked", "count_queued", "conflicts", "trim_conflicts", "adopt_ticks"),
+    *("count_all", "count_parked", "conflicts", "trim_conflicts", "adopt_ticks"),
     *(f"{verb}_{table}" for verb in ("count", "needed", "newest", "keep") for table in RINGS),
 }
 """Counts for operators walk a table or its index; the newest conflicts are a walk that ends at its limit; a slot that
@@ -59,6 +60,22 @@ async def test_no_statement_walks_a_table_that_grows(
             walked[verb] = found
     await connection.close()
     assert walked == {}
+
+
+@pytest.mark.parametrize(("verb", "arguments"), [("count_queued", ""), ("find_oldest", "('parked')")])
+async def test_what_has_no_place_yet_is_looked_at_once_however_many_lanes_there_are(
+    store: PostgresStore, postgres_url: str, verb: str, arguments: str
+) -> None:
+    """While the ticker is behind that may be a million rows, and every endpoint has a dozen lanes."""
+    line = await begin(store)
+    await line.accept(*(row(f"e{number}") for number in range(10)))
+    connection = await connect(postgres_url)
+    await connection.execute(f"PREPARE one AS {VERBS[verb]}")
+    plan: str = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE one{arguments}")
+    await connection.close()
+    scans = [node for node in _nodes(msgspec.json.decode(plan)[0]["Plan"]) if "xid" in node.get("Index Cond", "")]
+    assert scans
+    assert {node["Actual Loops"] for node in scans} == {1}
 
 
 async def _plan_of(connection: "asyncpg.Connection[asyncpg.Record]", verb: str) -> dict[str, Any]:

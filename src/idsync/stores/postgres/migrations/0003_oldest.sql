@@ -1,0 +1,3 @@
+-- What tells since when the oldest delivery waits, and counts those that do, without a look at their bodies.
+-- oldest: 1
+CREATE INDEX parked_oldest ON parked (destination, state, first_at);
