@@ -15,6 +15,7 @@ from idsync.config import Settings
 from idsync.connectors.webhook import WebhookPeer
 from idsync.model.event import Arrival, Receipt
 from idsync.model.mapping import Mapping as KindMapping
+from idsync.model.plan import CommandName
 from idsync.model.values import PeerName
 from idsync.pipeline.apply import TargetDeliverer
 from idsync.pipeline.deliver import EndpointDeliverer
@@ -77,14 +78,19 @@ class Service(Protocol):
         """
         ...
 
-    async def requeue(
-        self, deliveries: Sequence[int] = (), waiting: Sequence[int] = (), destination: str | None = None
+    async def ask(
+        self,
+        name: CommandName,
+        *,
+        deliveries: Sequence[int] = (),
+        waiting: Sequence[int] = (),
+        destination: str | None = None,
     ) -> int:
-        """Ask the owners to try dead deliveries or waiting arrivals again; return the command's id."""
-        ...
+        """Ask the owners to try dead deliveries or waiting arrivals again, or to give up what nobody understands.
 
-    async def discard(self, waiting: Sequence[int]) -> int:
-        """Ask for waiting arrivals that cannot be understood to be given up; return the command's id."""
+        Returns:
+            The command's id.
+        """
         ...
 
     async def follow(self, timeout_s: float) -> None:

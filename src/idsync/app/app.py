@@ -247,23 +247,28 @@ class App:
         """
         self.ingest.submit_for(asker, Submission(arrivals=arrivals))
 
-    async def requeue(
-        self, deliveries: Sequence[int] = (), waiting: Sequence[int] = (), destination: str | None = None
+    async def ask(
+        self,
+        name: CommandName,
+        *,
+        deliveries: Sequence[int] = (),
+        waiting: Sequence[int] = (),
+        destination: str | None = None,
     ) -> int:
-        """Ask the owners to try dead deliveries or waiting arrivals again; return the command's id."""
-        return await self._ask(CommandName.REQUEUE, tuple(deliveries), tuple(waiting), destination)
+        """Ask the owners to try dead deliveries or waiting arrivals again, or to give up what nobody understands.
 
-    async def discard(self, waiting: Sequence[int]) -> int:
-        """Ask for waiting arrivals that cannot be understood to be given up; return the command's id."""
-        return await self._ask(CommandName.DISCARD, (), tuple(waiting), None)
-
-    async def _ask(
-        self, name: CommandName, deliveries: tuple[int, ...], waiting: tuple[int, ...], destination: str | None
-    ) -> int:
-        at = self.clock.now()
-        number = await self.store.ask(
-            Command(id=0, name=name, deliveries=deliveries, waiting=waiting, destination=destination, asked_at=at)
+        Returns:
+            The command's id.
+        """
+        command = Command(
+            id=0,
+            name=name,
+            deliveries=tuple(deliveries),
+            waiting=tuple(waiting),
+            destination=destination,
+            asked_at=self.clock.now(),
         )
+        number = await self.store.ask(command)
         self.commander.ring()
         return number
 

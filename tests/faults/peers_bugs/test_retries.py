@@ -3,6 +3,7 @@
 import pytest
 
 from idsync.app.endpoints import EndpointState
+from idsync.model.plan import CommandName
 from idsync.ports import DeliveryState, Response, SendError
 from idsync.testing.sink import Answer, open_sink
 from tests.faults.peers_bugs.conftest import HOUR_S, ScriptedSender, living, reached
@@ -48,9 +49,9 @@ async def test_second_requeue_of_a_delivery_sends_it_like_the_first(store_url: s
         await app.endpoints.create("audit", definition(sink.url, retry={**SLOW, "attempts_max": 1}))
         await app.submit([event(1)])
         dead = await reached(app, "evt_1", DeliveryState.DEAD, 1)
-        await app.requeue([dead])
+        await app.ask(CommandName.REQUEUE, deliveries=[dead])
         dead = await reached(app, "evt_1", DeliveryState.DEAD, 2)
-        await app.requeue([dead])
+        await app.ask(CommandName.REQUEUE, deliveries=[dead])
         await reached(app, "evt_1", DeliveryState.DELIVERED, 3)
         assert {one.header("webhook-id") for one in sink.requests} == {"evt_1"}
 
@@ -64,7 +65,7 @@ async def test_success_at_the_last_try_by_hand_never_disables_the_endpoint(store
             await app.submit([event(1)])
             dead = await reached(app, "evt_1", DeliveryState.DEAD, 1)
         async with living(store_url, ahead_s=2 * HOUR_S) as app:
-            await app.requeue([dead])
+            await app.ask(CommandName.REQUEUE, deliveries=[dead])
             await reached(app, "evt_1", DeliveryState.DELIVERED, 2)
             await app.submit([event(2)])
             await reached(app, "evt_2", DeliveryState.DELIVERED, 1)

@@ -22,6 +22,7 @@ from idsync.api.views import (
     WaitingPage,
 )
 from idsync.model.event import Arrival, Verdict
+from idsync.model.plan import CommandName
 from idsync.model.values import Instant, PeerName, Subject
 from idsync.pipeline.reach import PeerHealth
 from idsync.testing.sink import Answer, open_sink
@@ -192,7 +193,7 @@ async def test_what_is_understood_is_never_given_up(line: Line, client: httpx.As
     (waiting,) = (await read(client, "/v1/waiting", WaitingPage)).items
     answer = await client.post("/v1/waiting/discard", json={"waiting": [waiting.seq]})
     assert (answer.status_code, problem_of(answer)) == (422, "invalid-body")
-    await line.app.discard([waiting.seq])
+    await line.app.ask(CommandName.DISCARD, waiting=[waiting.seq])
     await line.app.commander.tick()
     assert len((await read(client, "/v1/waiting", WaitingPage)).items) == 1
 

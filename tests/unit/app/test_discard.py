@@ -5,6 +5,7 @@ import pytest
 from idsync.app import App
 from idsync.model.delivery import ParkedState
 from idsync.model.event import Arrival, Verdict
+from idsync.model.plan import CommandName
 from idsync.model.values import PeerName, Subject
 from idsync.ports import ParkedFilter
 from idsync.testing.wait import until
@@ -38,7 +39,7 @@ async def test_discard_that_a_crash_interrupts_is_carried_out_again_and_changes_
         given_up, kept = await waiting(app)
         carried_out: list[int] = []
         monkeypatch.setattr(app.settler, "finish", carried_out.append)
-        command = await app.discard([given_up])
+        command = await app.ask(CommandName.DISCARD, waiting=[given_up])
         await until(lambda: carried_out == [command])
     async with running(store_url) as app:
         await until(lambda: is_done(app))
@@ -61,8 +62,8 @@ async def test_two_processes_that_both_carry_it_out_give_it_up_once(running: Run
         await one.submit([unreadable(one, number) for number in range(8)])
         seqs = await waiting(one)
         assert len(seqs) == 8
-        await one.discard(seqs)
-        await other.discard(seqs)
+        await one.ask(CommandName.DISCARD, waiting=seqs)
+        await other.ask(CommandName.DISCARD, waiting=seqs)
         other.commander.ring()
         await until(lambda: is_done(one))
         assert await waiting(other) == []

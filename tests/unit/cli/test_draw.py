@@ -337,9 +337,9 @@ def test_phase_of_a_fraction_of_a_millisecond_is_not_shown_as_nothing() -> None:
     """On one's own machine every phase is one; only what did not happen is left out."""
     phases = PhasesView(dns_ms=0.0, connect_ms=0.32, tls_ms=0.0, wait_ms=0.07, read_ms=14.6)
     one = AttemptView(
-        event=7, delivery="17", subject="order/1", number=1, at=AT, outcome="delivered", status=200, error=None,
-        latency_ms=0.4, phases=phases, response="",
+        event=7, destination="endpoint:audit", delivery="17", subject="order/1", number=1, at=AT, outcome="delivered",
+        status=200, error=None, latency_ms=0.4, phases=phases, response="",
     )  # fmt: skip
-    told = draw(draw_attempts([one]))
+    told = draw(draw_attempts([one], "destination"))
     assert "0.4 ms" in told
     assert "connect 0.3, wait <0.1, read 15" in told

@@ -26,6 +26,7 @@ from idsync.api.service import Call, Operation, Service
 from idsync.api.views import CommandView, DeliveryPage, view_delivery, view_try
 from idsync.api.why import SENDING, is_sending
 from idsync.model.delivery import Parked, ParkedState
+from idsync.model.plan import CommandName
 from idsync.model.values import Instant, Subject
 from idsync.pipeline.parts.routes import endpoint_name, target_name
 from idsync.policy.filter import matches
@@ -171,7 +172,7 @@ async def requeue_deliveries(service: Service, call: Call) -> Outcome:
     if body.deliveries:
         return await _requeue_named(service, body.deliveries)
     if wanted.is_all and body.subject is None:
-        command = await service.requeue(destination=body.destination)
+        command = await service.ask(CommandName.REQUEUE, destination=body.destination)
         return answer_json(CommandView(command=str(command)), 202)
     return await _requeue_wanted(service, body, wanted)
 
@@ -181,7 +182,7 @@ async def _requeue_named(service: Service, asked: Sequence[int]) -> Outcome:
     ids = [one for one in dict.fromkeys(asked) if await _is_dead(service.store, one)]
     if not ids:
         return Problem(ProblemType.NOT_FOUND, "No dead delivery has such an id; see /v1/deliveries?state=dead.")
-    command = await service.requeue(deliveries=ids)
+    command = await service.ask(CommandName.REQUEUE, deliveries=ids)
     return answer_json(CommandView(command=str(command), deliveries=len(ids)), 202)
 
 
@@ -198,7 +199,8 @@ async def _requeue_wanted(service: Service, body: RequeueDeliveries, wanted: _Wa
     rows, after = await _look(service.store, _filter_of(body, ParkedState.DEAD, 0), wanted, LOOK_MAX)
     ids = [row.id for row in rows]
     commands = [
-        await service.requeue(deliveries=ids[start : start + REQUEUE_MAX]) for start in range(0, len(ids), REQUEUE_MAX)
+        await service.ask(CommandName.REQUEUE, deliveries=ids[start : start + REQUEUE_MAX])
+        for start in range(0, len(ids), REQUEUE_MAX)
     ]
     view = CommandView(command=str(commands[-1]) if commands else "0", deliveries=len(ids), is_complete=after is None)
     return answer_json(view, 202)

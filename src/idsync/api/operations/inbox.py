@@ -12,6 +12,7 @@ from idsync.api.keys import Scope
 from idsync.api.operations.pages import Id, Limit, PageQuery, Seq, limit_of, newest_seq, next_of
 from idsync.api.service import Call, Operation, Service
 from idsync.api.views import CommandView, InboxPage, WaitingPage, view_inbox, view_waiting
+from idsync.model.plan import CommandName
 from idsync.pipeline.operate import find_wait, is_understood
 from idsync.ports import InboxEntry
 
@@ -135,7 +136,7 @@ async def requeue_waiting(service: Service, call: Call) -> Outcome:
     waiting = [one for one in dict.fromkeys(body.waiting) if await find_wait(service.store, one) is not None]
     if not waiting:
         return _NONE_WAITS
-    command = await service.requeue(waiting=waiting)
+    command = await service.ask(CommandName.REQUEUE, waiting=waiting)
     return answer_json(CommandView(command=str(command)), 202)
 
 
@@ -148,7 +149,7 @@ async def discard_waiting(service: Service, call: Call) -> Outcome:
             return _NONE_WAITS
         if is_understood(found):
             return _UNDERSTOOD
-    command = await service.discard(body.waiting)
+    command = await service.ask(CommandName.DISCARD, waiting=body.waiting)
     return answer_json(CommandView(command=str(command)), 202)
 
 
