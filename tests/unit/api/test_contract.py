@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import msgspec
+import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -134,6 +135,10 @@ async def run_contract(store_url: str, examples: int) -> None:
     finally:
         app.is_ready = False
         await worker.stop(0.0)
+
+
+# The service draws its jitter in the loop's thread, while cases are made in another: Hypothesis takes that for theirs.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 
 async def test_the_document_is_kept_on_sqlite() -> None:
