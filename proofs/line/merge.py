@@ -15,10 +15,12 @@ SHORT_MIN, FULL_MIN = 10_000, 50_000
 
 async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
     """Run the property tests, then the same properties with one safeguard less."""
-    said, status = await _test("tests/properties", profile="full" if full else "all")
+    (said, status), (ablated, ablation_status) = await asyncio.gather(
+        _test("tests/properties", "-n", "auto", profile="full" if full else "all"),
+        _test(*ABLATIONS, "-v", profile="default"),
+    )
     examples = sum(int(found) for found in re.findall(r"(\d+) passing\b", said))
     at_least = FULL_MIN if full else SHORT_MIN
-    ablated, ablation_status = await _test(*ABLATIONS, "-v", profile="default")
     caught = [one for one in Safeguard if re.search(rf"\b{one}\b.*PASSED", ablated)]
     return [
         Row(
