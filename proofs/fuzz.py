@@ -32,6 +32,7 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 class FuzzReport(msgspec.Struct, kw_only=True):
     """What came back."""
 
+    wanted: int
     requests: int = 0
     took_s: float = 0.0
     statuses: Counter[int] = msgspec.field(default_factory=Counter)
@@ -64,7 +65,7 @@ async def run_fuzz(
         pid: the server's process, whose memory is sampled; None: it is not.
         time_s_max: no request is begun after this time.
     """
-    report = FuzzReport()
+    report = FuzzReport(wanted=requests)
     began = time.monotonic()
     target = urlsplit(base_url)
     shots = _limit(Aim(random.Random(seed), f"{target.hostname}:{target.port}", key, peers).shots(), requests)
