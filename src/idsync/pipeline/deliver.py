@@ -197,7 +197,7 @@ class EndpointDeliverer:
     def _begin_ready(self) -> float:
         """Begin what is ready; return how long to wait for the tenure or the gate, inf for whatever happens next."""
         queue, sent_at = self._queue, self._clock.now()
-        is_free = self._gate.is_free and self._wait_s() <= 0
+        is_free = self._gate.is_free and self._wait_s() <= 0  # nothing in this round can change that
         while (queue.live or queue.low) and len(self._under_way) < self._gate.limit and not self._is_draining:
             if not is_free and (wait_s := self._wait_s()) > 0:
                 return wait_s

@@ -32,14 +32,8 @@ class InboxQuery(msgspec.Struct, frozen=True):
     ] = 0.0
 
 
-class RequeueWaiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which waiting arrivals are tried again; a parked delete passes its guard this time."""
-
-    waiting: Annotated[list[Id], Meta(min_length=1, max_length=REQUEUE_MAX)]
-
-
-class DiscardWaiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which waiting arrivals are given up: only such as cannot be understood, so that no change is lost by it."""
+class NamedWaiting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which waiting arrivals it is about; a parked delete that is tried again passes its guard this time."""
 
     waiting: Annotated[list[Id], Meta(min_length=1, max_length=REQUEUE_MAX)]
 
@@ -74,7 +68,7 @@ def operations_of_inbox() -> list[Operation]:
         run=requeue_waiting,
         scope=Scope.ADMIN,
         query=None,
-        body=RequeueWaiting,
+        body=NamedWaiting,
         answers={202: CommandView},
         problems=(ProblemType.NOT_FOUND,),
     )
@@ -84,7 +78,6 @@ def operations_of_inbox() -> list[Operation]:
         name="discardWaiting",
         summary="Give up waiting arrivals that cannot be understood: what they held is forgotten, not their ids.",
         run=discard_waiting,
-        body=DiscardWaiting,
     )
     return [inbox, waiting, requeue, discard]
 
@@ -132,7 +125,7 @@ async def list_waiting(service: Service, call: Call) -> Outcome:
 
 async def requeue_waiting(service: Service, call: Call) -> Outcome:
     """Ask for waiting arrivals to be tried again."""
-    body: RequeueWaiting = call.body
+    body: NamedWaiting = call.body
     waiting = [one for one in dict.fromkeys(body.waiting) if await find_wait(service.store, one) is not None]
     if not waiting:
         return _NONE_WAITS
@@ -141,8 +134,8 @@ async def requeue_waiting(service: Service, call: Call) -> Outcome:
 
 
 async def discard_waiting(service: Service, call: Call) -> Outcome:
-    """Ask for waiting arrivals to be given up; all that are named, or none of them."""
-    body: DiscardWaiting = call.body
+    """Ask for waiting arrivals to be given up: all that are named or none, and only what cannot be understood."""
+    body: NamedWaiting = call.body
     for seq in body.waiting:
         found = await find_wait(service.store, seq)
         if found is None:
