@@ -196,7 +196,8 @@ class Worker:
         for name, tenure in tenures.items():
             if name not in self._crews:
                 duty = await self._duties.begin(name, tenure)
-                self._crews[name] = Crew(duty, self._loop(name, duty.part), self._start)
+                if duty is not None:
+                    self._crews[name] = Crew(duty, self._loop(name, duty.part), self._start)
 
     async def _end(self, names: Sequence[str], grace_s: float) -> None:
         """End some duties together; what they did is written before anybody else can go on with it."""
@@ -216,9 +217,10 @@ class Worker:
         self.ownership.ring()
 
     def _look_around(self) -> None:
-        """There are other endpoints than before, or they are others."""
+        """There are other endpoints than before, or they are others: also those that could not be begun before."""
         self.ownership.ring()
-        if any(crew.duty.is_outdated for crew in self._crews.values()):
+        is_any_new = bool(self.ownership.tenures.keys() - self._crews.keys())
+        if is_any_new or any(crew.duty.is_outdated for crew in self._crews.values()):
             self.ownership.changed.set()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> Task:

@@ -118,8 +118,11 @@ class Duties:
         """The destinations of endpoints that were removed."""
         return [endpoint_name(name) for name in self._app.endpoints.ending()]
 
-    async def begin(self, name: str, tenure: Tenure) -> Duty:
-        """Make a duty's part, ready to run; where its lanes are read on from is asked now."""
+    async def begin(self, name: str, tenure: Tenure) -> Duty | None:
+        """Make a duty's part, ready to run; where its lanes are read on from is asked now.
+
+        None: its endpoint was disabled, removed or forgotten since the tenure was taken, which ends with the next look.
+        """
         if name.startswith(SKIP):
             return await self._skip(name, tenure)
         if name.startswith(DELIVER):
@@ -187,26 +190,33 @@ class Duties:
         await relay.start()
         return Duty(name, tenure, relay)
 
-    async def _deliver(self, name: str, tenure: Tenure) -> Duty:
-        app, destination = self._app, self._destinations()[name.removeprefix(DELIVER)]
+    async def _deliver(self, name: str, tenure: Tenure) -> Duty | None:
+        app, destination = self._app, self._destinations().get(name.removeprefix(DELIVER))
+        if destination is None:
+            return None
         lanes, is_whole = await self._lanes_of(destination.name, tenure)
-        deliverer: EndpointDeliverer | TargetDeliverer
+        deliverer: EndpointDeliverer | TargetDeliverer | None
         if destination.kind is DestinationKind.ENDPOINT:
             deliverer = self._to_endpoint(destination.name.partition(":")[2], lanes, tenure, is_whole=is_whole)
         else:
             deliverer = self._to_peer(PeerName(destination.name.partition(":")[2]), lanes, tenure)
+        if deliverer is None:
+            return None
         app.own(deliverer, [lane.id for lane, _ in lanes])
         await deliverer.start()
         return Duty(name, tenure, deliverer)
 
-    async def _skip(self, name: str, tenure: Tenure) -> Duty:
+    async def _skip(self, name: str, tenure: Tenure) -> Duty | None:
         app, destination = self._app, name.removeprefix(SKIP)
         lanes, _ = await self._lanes_of(destination, tenure)
         endpoint = destination.removeprefix(ENDPOINTS)
+        removed_at = app.endpoints.ending().get(endpoint)
+        if removed_at is None:
+            return None
         skipper = Skipper(
             destination,
             lanes,
-            removed_at=app.endpoints.ending()[endpoint],
+            removed_at=removed_at,
             tenure=tenure,
             store=app.store,
             clock=app.clock,
@@ -225,10 +235,10 @@ class Duties:
 
     def _to_endpoint(
         self, name: str, lanes: Sequence[tuple[Lane, Place]], tenure: Tenure, *, is_whole: bool
-    ) -> EndpointDeliverer:
+    ) -> EndpointDeliverer | None:
         app, endpoint = self._app, self._app.endpoints.wired(name)
         if endpoint is None:
-            raise LookupError(f"endpoint {name} was removed just now")
+            return None
         return EndpointDeliverer(
             endpoint,
             lanes,
