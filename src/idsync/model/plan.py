@@ -239,3 +239,5 @@ class LanePage(msgspec.Struct, frozen=True):
 
     deliveries: tuple[Delivery, ...] = ()
     more: frozenset[int] = frozenset()
+    passed: frozenset[int] = frozenset()
+    """Those of them that need nothing more from their lane, where that was asked for: settled, parked or dead."""

@@ -170,8 +170,15 @@ class Lanes(Protocol):
         """
         ...
 
-    async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
-        """Deliveries past the cursors that have their place, at most `limit` for each lane, bodies decrypted."""
+    async def read(self, cursors: Sequence[LaneCursor], limit: int, *, is_resumed: bool = False) -> LanePage:
+        """Deliveries past the cursors that have their place, at most `limit` for each lane, bodies decrypted.
+
+        Args:
+            cursors: where each lane is read on from.
+            limit: of each lane.
+            is_resumed: whether to say which of them are settled or parked already: another owner of the lane may have
+                been ahead of the place that it has written.
+        """
         ...
 
     async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:

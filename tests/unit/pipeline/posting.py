@@ -108,6 +108,10 @@ class Rig:
         """Requests that were not answered yet, oldest first."""
         return [one for one in self.sender.posts if not one.is_over]
 
+    def post_of(self, event: str) -> Post:
+        """The request under way that has an event."""
+        return next(one for one in self.open if event in one.ids)
+
     @property
     def sent(self) -> list[str]:
         """Every event that was sent, as often as it was."""

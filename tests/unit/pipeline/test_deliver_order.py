@@ -6,11 +6,13 @@ from collections import defaultdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from idsync.model.plan import Committed, Plan
 from idsync.pipeline.parts.feed import DeliverLimits
 from idsync.pipeline.sending.endpoint import BatchPolicy
 from idsync.policy.endpoint.breaker import BreakerPolicy
+from idsync.policy.retry import RetryPolicy
 from idsync.ports import Response, SendError
-from tests.unit.pipeline.conftest import open_door
+from tests.unit.pipeline.conftest import Door, open_door
 from tests.unit.pipeline.posting import BAD, BUSY, NEVER_OPENS, PATIENT, Post, delivering, endpoint
 
 
@@ -111,3 +113,56 @@ async def test_only_what_fails_alone_is_parked_of_a_batch(poison: frozenset[int]
             before = next((number for number, id_ in enumerate(order) if id_ in refused), len(order))
             assert receiver.taken[subject] == order[:before]
             assert set(clean) - set(order[:before]) <= rows.keys()
+
+
+async def test_what_was_done_ahead_of_a_slow_one_is_not_done_again_by_the_next_owner(door: Door) -> None:
+    """A lane's place stands before the slow one: what was delivered, parked or given up beyond it keeps its fate."""
+    brief = endpoint(retry=RetryPolicy(jitter=0.0, attempts_max=2, age_max_s=1e9), breaker=NEVER_OPENS)
+    async with delivering(door, brief) as rig:
+        await rig.take(("slow", "order/0"), ("a1", "order/1"), ("a2", "order/1"), ("b1", "order/2"), ("c1", "order/3"))
+        rig.post_of("b1").answer()
+        rig.post_of("c1").answer(BAD)
+        await rig.turn()
+        await rig.pass_time(1)
+        rig.post_of("c1").answer(BAD)
+        rig.post_of("a1").answer(BAD)
+        await rig.turn()
+    async with delivering(door, brief) as rig:
+        assert rig.sent == ["slow"]
+        await rig.answer()
+        await rig.pass_time(1)
+        assert rig.sent == ["slow", "a1"]
+        await rig.answer()
+        await rig.answer()
+        assert rig.sent == ["slow", "a1", "a2"]
+        assert [one.number for one in await rig.attempts("a1")] == [1, 2]
+        assert [one.event_id for one in await rig.parked()] == ["c1"]
+    async with delivering(door, brief) as rig:
+        assert rig.sent == []
+
+
+async def test_what_comes_while_a_key_is_read_back_is_not_overtaken(door: Door) -> None:
+    """The rows that it waited for are gone, ended by somebody else; those parked since are not written yet."""
+    async with delivering(door, endpoint(retry=PATIENT, breaker=NEVER_OPENS)) as rig:
+        await rig.take(("a1", "order/1"), ("a2", "order/1"))
+        await rig.answer(BAD)
+        (_, behind) = await rig.parked()
+        ended = Plan(epoch=door.epoch, unparked=(behind.id,))
+        assert isinstance(await door.store.commit(ended), Committed)
+        await door.clock.advance(1)
+        while await rig.deliverer.tick() == 0:
+            await door.clock.settle()
+        await door.clock.settle()
+        rig.open[0].answer()
+        await door.clock.settle()
+        await rig.settler.flush()
+        await door.take(door.event("a3", "order/1"))
+        rig.deliverer.offer(door.queued[-1])
+        await rig.deliverer.tick()
+        await door.take(door.event("a4", "order/1"))
+        rig.deliverer.offer(door.queued[-1])
+        rig.offered = len(door.queued)
+        await rig.turn()
+        await rig.answer()
+        await rig.answer()
+        assert rig.sent == ["a1", "a1", "a3", "a4"]

@@ -18,14 +18,18 @@ class Shelf:
 
     def __init__(self) -> None:
         self.rows: list[Delivery] = []
+        self.passed: frozenset[int] = frozenset()
+        """What an owner before us settled or parked."""
+        self.was_resumed: list[bool] = []
 
     def put(self, number: int, lane: int) -> Delivery:
         """Commit one delivery."""
         self.rows.append(Delivery(id=number, lane=lane, subject=Subject(f"user/{number}"), event=number, version=1))
         return self.rows[-1]
 
-    async def read(self, cursors: list[LaneCursor], limit: int) -> LanePage:
+    async def read(self, cursors: list[LaneCursor], limit: int, *, is_resumed: bool) -> LanePage:
         """Read as the port says."""
+        self.was_resumed.append(is_resumed)
         found: list[Delivery] = []
         more = set()
         for cursor in cursors:
@@ -33,7 +37,8 @@ class Shelf:
             found += rows[:limit]
             if len(rows) > limit:
                 more.add(cursor.lane)
-        return LanePage(tuple(found), frozenset(more))
+        passed = self.passed & {one.id for one in found} if is_resumed else frozenset[int]()
+        return LanePage(tuple(found), frozenset(more), passed)
 
 
 def open_feed(shelf: Shelf, *, lanes: int = 2, memory_max: int = 6, generations: int = 1) -> Feed:
@@ -103,8 +108,8 @@ async def test_a_newer_generation_does_not_overtake_what_came_between_two_reads(
     class Busy(Shelf):
         """Something comes after the first read."""
 
-        async def read(self, cursors: list[LaneCursor], limit: int) -> LanePage:
-            page = await super().read(cursors, limit)
+        async def read(self, cursors: list[LaneCursor], limit: int, *, is_resumed: bool) -> LanePage:
+            page = await super().read(cursors, limit, is_resumed=is_resumed)
             if not self.rows:
                 self.put(1, 1)
                 self.put(2, 3)
@@ -160,3 +165,21 @@ async def test_positions_end_at_the_last_delivery_of_each_lane(lane: int) -> Non
             feed.settle(one.lane, one.id)
         taken.clear()
     assert feed.take_progress()[lane] == max(one.place for one in shelf.rows if one.lane == lane)
+
+
+async def test_what_an_owner_before_us_has_done_is_passed_and_not_given() -> None:
+    """Its lane goes on past it, however many pages of it there are; once we have caught up, we know all ourselves."""
+    shelf = Shelf()
+    for number in range(1, 8):
+        shelf.put(number, 1)
+    shelf.passed = frozenset({1, 3, 4, 5, 6})
+    feed = open_feed(shelf)
+    given = await feed.fetch() + await feed.fetch()
+    assert [one.id for one in given] == [2, 7]
+    assert (feed.size, feed.take_progress()) == (2, {1: (0, 1)})
+    feed.settle(1, 2)
+    assert feed.take_progress() == {1: (0, 6)}
+    feed.ring()
+    shelf.put(8, 1)
+    assert [one.id for one in await feed.fetch()] == [8]
+    assert shelf.was_resumed == [True, True, True, True, False]

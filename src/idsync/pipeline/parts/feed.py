@@ -32,7 +32,18 @@ class DeliverLimits(msgspec.Struct, frozen=True, kw_only=True):
 class _Lane:
     """One lane in memory: its cursor, and which of the deliveries taken from it are settled."""
 
-    __slots__ = ("after", "done", "generation", "has_missed", "id", "is_caught_up", "order", "position", "settled")
+    __slots__ = (
+        "after",
+        "done",
+        "generation",
+        "has_missed",
+        "id",
+        "is_caught_up",
+        "is_resumed",
+        "order",
+        "position",
+        "settled",
+    )
 
     def __init__(self, lane: Lane, position: Place) -> None:
         self.id = lane.id
@@ -44,6 +55,8 @@ class _Lane:
         self.done: set[int] = set()
         self.is_caught_up = False
         self.has_missed = False
+        self.is_resumed = True
+        """Whether what is read may be settled or parked already, by an owner before us: so until it is caught up."""
 
     def take(self, place: Place) -> None:
         self.order.append(place)
@@ -135,21 +148,38 @@ class Feed:
         return not self.is_full and any(not lane.is_caught_up for lane in self._lanes.values())
 
     async def fetch(self) -> list[Delivery]:
-        """Read the lanes that are behind; take what the oldest generation that is not empty has."""
-        behind = self._behind()
-        if not behind:
-            return []
+        """Read the lanes that are behind; take what the oldest generation that is not empty has.
+
+        Only what still needs something is given: an owner before us may have been ahead of the place that it wrote, and
+        what it settled is not sent again, nor what it parked taken for new.
+        """
+        while behind := self._behind():
+            taken, passed = await self._read(behind)
+            for delivery in taken:
+                if delivery.id in passed:
+                    self.settle(delivery.lane, delivery.id)
+            rest = [delivery for delivery in taken if delivery.id not in passed]
+            if rest or not taken or self.is_full:
+                return rest
+        return []
+
+    async def _read(self, behind: Sequence[_Lane]) -> tuple[list[Delivery], frozenset[int]]:
+        """Take a page of some lanes; give it, and which of it need nothing more."""
         for lane in behind:
             lane.has_missed = False
-        page = await self._store.read([LaneCursor(lane.id, lane.after) for lane in behind], self._page_max)
+        cursors = [LaneCursor(lane.id, lane.after) for lane in behind]
+        is_resumed = any(lane.is_resumed for lane in behind)
+        page = await self._store.read(cursors, self._page_max, is_resumed=is_resumed)
         oldest = min((self._lanes[one.lane].generation for one in page.deliveries), default=behind[-1].generation)
         taken = [one for one in page.deliveries if self._lanes[one.lane].generation == oldest]
         for delivery in taken:
             self._lanes[delivery.lane].take(delivery.place)
         self.size += len(taken)
         for lane in behind:
-            lane.is_caught_up = lane.generation <= oldest and lane.id not in page.more and not lane.has_missed
-        return taken
+            is_at_end = lane.generation <= oldest and lane.id not in page.more
+            lane.is_caught_up = is_at_end and not lane.has_missed
+            lane.is_resumed = lane.is_resumed and not is_at_end
+        return taken, page.passed
 
     def _behind(self) -> list[_Lane]:
         """Lanes to read. A newer generation waits until the older one is empty, or one key could be in two lanes.

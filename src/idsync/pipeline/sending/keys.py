@@ -83,7 +83,7 @@ class Key:
     def refill(self, rows: Iterable[Parked]) -> None:
         """Take rows that were read, oldest first; without any the key keeps waiting for them."""
         self.items.extend(rows)
-        self.spilled -= len(self.items)
+        self.spilled = max(0, self.spilled - len(self.items))
         if self.items:
             self.phase = KeyPhase.ACTIVE
 

@@ -76,7 +76,8 @@ class Queue:
         self._low_lanes = frozenset(lane.id for lane, _ in lanes if lane.level is not Level.LIVE)
         self._turn = 0
         self._due: list[tuple[Instant, int, Subject]] = []
-        self._refill: dict[Subject, int] = {}
+        self._refill: dict[Subject, tuple[int, int]] = {}
+        """Key to be refilled → the flush after which its rows can be read, and how many it had then."""
         self.wake = asyncio.Event()
         """Set when there may be something to read or to make due."""
         self.stirred = Signal()
@@ -162,7 +163,7 @@ class Queue:
                 self._schedule(key.current)
             case KeyPhase.REFILLING:
                 # Rows spilled just now are read only after the flush that writes them.
-                self._refill[subject] = self.book.next_flush()
+                self._refill[subject] = self.book.next_flush(), key.spilled
             case KeyPhase.EMPTY:
                 del self.keys[subject]
 
@@ -218,7 +219,7 @@ class Queue:
 
     async def _refill_keys(self) -> None:
         """Bring the next parked rows of drained keys back into memory, oldest first."""
-        for subject, flush in list(self._refill.items()):
+        for subject, (flush, spilled) in list(self._refill.items()):
             key = self.keys.get(subject)
             if flush > self.book.flushed:
                 continue
@@ -227,8 +228,9 @@ class Queue:
                 continue
             key.refill(await self._store.parked(self._filter(subject=subject), self._window_max))
             if key.phase is KeyPhase.REFILLING:
-                # Every row of the key was ended by somebody else (an operator): nothing is left to wait for.
-                key.spilled, key.phase = 0, KeyPhase.EMPTY
+                # Each of those rows was ended by somebody else (an operator): what was parked since is not written yet.
+                key.spilled -= spilled
+                key.settle()
             self.go_on(subject, key)
 
     def _filter(self, *, after: int = 0, subject: Subject | None = None) -> ParkedFilter:

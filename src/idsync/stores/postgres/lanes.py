@@ -104,7 +104,15 @@ async def _open_generation(db: Db, destination: Destination) -> None:
         await db.write_many("insert_lanes", lanes_of(destination, generation + 1))
 
 
-async def read(db: Db, cursors: Sequence[LaneCursor], limit: int, targets: dict[int, bool], bodies: Bodies) -> LanePage:
+async def read(  # what the store knows of lanes and bodies, each named at the call
+    db: Db,
+    cursors: Sequence[LaneCursor],
+    limit: int,
+    *,
+    is_resumed: bool,
+    targets: dict[int, bool],
+    bodies: Bodies,
+) -> LanePage:
     """Read deliveries past the cursors, and one more of each lane than is given, to know whether there are others."""
     if not cursors:
         return LanePage()
@@ -116,7 +124,14 @@ async def read(db: Db, cursors: Sequence[LaneCursor], limit: int, targets: dict[
         if row[4] is not None and row[4] not in sent:
             missing[row[4]] = missing.get(row[4], False) or not targets[row[LANE_COLUMN]]
     sent |= await _find_sent(db, missing)
-    return LanePage(tuple(_delivery(row, sent, is_target=targets[row[LANE_COLUMN]]) for row in taken), more)
+    deliveries = tuple(_delivery(row, sent, is_target=targets[row[LANE_COLUMN]]) for row in taken)
+    return LanePage(deliveries, more, await _find_passed(db, deliveries) if is_resumed else frozenset())
+
+
+async def _find_passed(db: Db, deliveries: Sequence[Delivery]) -> frozenset[int]:
+    """Say which deliveries need nothing more from their lanes."""
+    ids, events = [one.id for one in deliveries], [one.event or None for one in deliveries]
+    return frozenset(id_ for (id_,) in await db.read("find_passed", ids, events))
 
 
 async def _find_sent(db: Db, wanted: dict[int, bool]) -> dict[int, Sent]:

@@ -157,11 +157,12 @@ class PostgresStore:
         async with self._connections.taken(Use.LINE) as db:
             return await lanes.open_lanes(db, destinations)
 
-    async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
+    async def read(self, cursors: Sequence[LaneCursor], limit: int, *, is_resumed: bool = False) -> LanePage:
         """Deliveries past the cursors that a tick has placed, at most `limit` for each lane, bodies decrypted."""
         async with self._connections.taken(Use.LINE) as db:
             await self._learn_lanes(db, {one.lane for one in cursors})
-            return await lanes.read(db, cursors, limit, self._lanes.targets, self._bodies)
+            targets, bodies = self._lanes.targets, self._bodies
+            return await lanes.read(db, cursors, limit, is_resumed=is_resumed, targets=targets, bodies=bodies)
 
     async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:
         """Parked rows that a filter names, in id order, bodies decrypted."""

@@ -26,11 +26,13 @@ def open_lanes(db: Db, destinations: Sequence[Destination]) -> list[tuple[Lane, 
     ]
 
 
-def read(db: Db, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
+def read(db: Db, cursors: Sequence[LaneCursor], limit: int, *, is_resumed: bool) -> LanePage:
     """Read deliveries past the cursors, and one more of each lane than is given, to know whether there are others."""
     places = to_json([(one.lane, one.after[1]) for one in cursors])
     taken, more = cut_page(db.read("read_lanes", places, limit + 1), limit)
-    return LanePage(tuple(rows.delivery(row) for row in taken), more)
+    found = tuple(rows.delivery(row) for row in taken)
+    passed = db.read("find_passed", to_json([(one.id, one.event or None) for one in found])) if is_resumed else []
+    return LanePage(found, more, frozenset(id_ for (id_,) in passed))
 
 
 def parked(db: Db, wanted: ParkedFilter, limit: int) -> list[Parked]:

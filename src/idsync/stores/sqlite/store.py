@@ -134,9 +134,9 @@ class SqliteStore:
         """
         return await self._writer.write(lambda db: lanes.open_lanes(db, destinations), len(destinations))
 
-    async def read(self, cursors: Sequence[LaneCursor], limit: int) -> LanePage:
+    async def read(self, cursors: Sequence[LaneCursor], limit: int, *, is_resumed: bool = False) -> LanePage:
         """Deliveries past the cursors, at most `limit` for each lane, bodies decrypted."""
-        return await self._viewer.read(lanes.read, cursors, limit)
+        return await self._viewer.read(lanes.read, cursors, limit, is_resumed=is_resumed)
 
     async def parked(self, wanted: ParkedFilter, limit: int) -> Sequence[Parked]:
         """Parked rows that a filter names, in id order, bodies decrypted."""

@@ -6,8 +6,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from idsync.model.delivery import FIRST_PLACE, Outcome, ParkedState
 from idsync.model.entity import Conflict
-from idsync.model.plan import Committed, EntityWrite, Keys, Plan, Position, Wait
+from idsync.model.plan import Committed, EntityWrite, Keys, LaneCursor, Plan, Position, Wait
 from idsync.model.values import Subject
 from idsync.ports import ParkedFilter, Store
 from idsync.testing.store_suite.samples import (
@@ -166,7 +167,29 @@ async def body_of_an_entity_is_never_kept_in_the_clear(rig: StoreRig) -> None:
     assert b"SECRET" not in kept
 
 
+async def next_owner_learns_what_needs_nothing_more(rig: StoreRig) -> None:
+    """What was delivered, parked or given up past its lane's place is told apart, where that is asked for."""
+    line = await begin(rig.store)
+    committed = await line.accept(*(row(f"e{number}") for number in range(4)))
+    delivered, parked, dead, _ = committed.deliveries
+    tries = (
+        tried(delivered, committed.inbox[0]),
+        tried(parked, committed.inbox[1], outcome=Outcome.FAILED),
+    )
+    held = parked_row(parked, line.audit[0])
+    given_up = msgspec.structs.replace(parked_row(dead, line.audit[0]), state=ParkedState.DEAD)
+    await line.commit(Plan(epoch=0, attempts=tries, parked=(held, given_up)))
+    await line.tick()
+    store = await rig.crash()
+    cursors = [LaneCursor(line.audit[0].id, FIRST_PLACE)]
+    assert (await store.read(cursors, 10)).passed == frozenset()
+    page = await store.read(cursors, 10, is_resumed=True)
+    assert [one.id for one in page.deliveries] == list(committed.deliveries)
+    assert page.passed == {delivered, parked, dead}
+
+
 CHECKS: Final[tuple[DurableCheck, ...]] = (
+    next_owner_learns_what_needs_nothing_more,
     reopened_store_has_kept_everything,
     epochs_go_on_after_reopening,
     numbers_are_never_given_twice_after_reopening,
