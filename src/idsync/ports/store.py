@@ -3,7 +3,7 @@
 A Store is `Inbox`, `Directory`, `Lanes`, `Cluster` and `Registry`; every one passes `idsync.testing.store_suite`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from types import EllipsisType
 from typing import Protocol
@@ -16,6 +16,7 @@ from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import (
     Command,
     CommitResult,
+    InboxKey,
     InboxRow,
     Keys,
     LaneCursor,
@@ -80,6 +81,10 @@ class Inbox(Protocol):
 
         Whoever goes on after the last one misses none: a row is given once no commit can still put one before it.
         """
+        ...
+
+    async def accepted(self, keys: Collection[InboxKey]) -> Sequence["InboxEntry"]:
+        """The inbox rows of some keys, oldest first; a key that is not known, or not any more, has none."""
         ...
 
     async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from idsync.api.operations import pages
 from idsync.config import parse_settings
 from idsync.model.values import Instant, instant_text
 from idsync.testing.sink import Answer, open_sink
@@ -66,6 +67,17 @@ async def test_an_event_is_found_by_its_seq_by_our_id_and_by_its_publisher_s(
     for unknown in ("nobody", "999999", "018f0000-0000-7000-8000-000000000000", "9" * 300):
         answer = await client.get(f"/v1/events/{unknown}")
         assert (answer.status_code, problem_of(answer)) == (404, "not-found")
+
+
+async def test_an_event_is_found_by_its_publisher_s_id_however_old_it_is(
+    line: Line, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is the key of its row: nothing is looked through."""
+    monkeypatch.setattr(pages, "SCAN_MAX", 0)
+    await line.publish(id="mine", type="order.paid", data={})
+    assert (await client.get("/v1/events/mine")).json()["id"] == "mine"
+    assert (await client.get("/v1/events/mine/deliveries")).status_code == 200
+    assert (await client.get("/v1/deliveries", params={"event": "mine"})).status_code == 200
 
 
 async def test_why_has_an_answer_for_every_endpoint(line: Line, client: httpx.AsyncClient) -> None:

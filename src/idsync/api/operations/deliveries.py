@@ -144,7 +144,7 @@ async def list_deliveries(service: Service, call: Call) -> Outcome:
 
 
 async def _list_event(service: Service, event: str) -> Outcome:
-    seq = await find_seq(service.store, event)
+    seq = await find_seq(service, event)
     if seq is None:
         return Problem(ProblemType.NOT_FOUND, "No event that is kept has this id; an old one is found by its seq.")
     deliveries, attempts = await asyncio.gather(service.store.deliveries(seq), service.store.attempts(seq))

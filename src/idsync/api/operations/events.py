@@ -43,7 +43,8 @@ TypesText = Annotated[
 ]
 SubjectText = Annotated[str, Meta(min_length=1, max_length=512)]
 NO_EVENT: Final = Problem(
-    ProblemType.NOT_FOUND, "No event that went out and is kept has this id; an old one of a publisher by its seq."
+    ProblemType.NOT_FOUND,
+    "No event that went out and is kept has this id; where its sender signs no ids, ask by seq.",
 )
 
 
@@ -163,14 +164,14 @@ async def _look(
 
 async def get_event(service: Service, call: Call) -> Outcome:
     """Give one event with its body."""
-    found = await find_event(service.store, call.path["id"])
+    found = await find_event(service, call.path["id"])
     return answer_json(view_event(found, with_body=True)) if found is not None else NO_EVENT
 
 
 async def explain_event(service: Service, call: Call) -> Outcome:
     """Say for every endpoint what became of one event."""
     query: WhyQuery = call.query
-    found = await find_event(service.store, call.path["id"])
+    found = await find_event(service, call.path["id"])
     if found is None:
         return NO_EVENT
     endpoints = await with_health(service.store, await service.endpoints.list())
@@ -182,7 +183,7 @@ async def explain_event(service: Service, call: Call) -> Outcome:
 
 async def list_attempts(service: Service, call: Call) -> Outcome:
     """Give every try of one event."""
-    found = await find_event(service.store, call.path["id"])
+    found = await find_event(service, call.path["id"])
     if found is None:
         return NO_EVENT
     return answer_json(AttemptPage(items=[view_attempt(one) for one in await service.store.attempts(found.seq)]))

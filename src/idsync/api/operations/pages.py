@@ -7,10 +7,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from idsync.api.events import PUBLISHER
 from idsync.api.http import Problem, ProblemType
 from idsync.api.service import Service
 from idsync.config.names import FILTER_PATTERN
 from idsync.model.values import Instant, parse_instant
+from idsync.pipeline.parts.routes import OPERATIONAL
 from idsync.ports import InboxEntry, Store
 from idsync.ports.store import PassedOn
 
@@ -72,15 +74,20 @@ async def newest_seq(store: Store) -> int:
     return high
 
 
-async def find_event(store: Store, text: str) -> InboxEntry | None:
+async def find_event(service: Service, text: str) -> InboxEntry | None:
     """Find an event that went out by its inbox sequence or its id; None: there is none, or it is too far back.
 
-    No index leads from an id to its row. An id of our making tells its time, and is found however old it is; one of a
-    publisher's is looked for among the newest events.
+    An id that a publisher or a peer gave is the key of its row; one of our making tells its time. Only what was passed
+    on for a peer that signs no ids is looked for among the newest events.
     """
+    store = service.store
     if text.isdigit() and int(text) <= SEQ_MAX:
         found = await store.passed_on(PassedOn(after=int(text) - 1, until=int(text)), 1)
         return found[0] if found else None
+    keys = [(peer, text) for peer in (PUBLISHER, OPERATIONAL, *service.peers)]
+    accepted = [one for one in await store.accepted(keys) if one.row.event_id == text]
+    if accepted:
+        return accepted[-1]
     made_at = _time_of(text)
     if made_at is not None:
         near = PassedOn(received_from=Instant(made_at - NEAR_MS), received_before=Instant(made_at + NEAR_MS))
@@ -119,9 +126,9 @@ def read_time(text: str | None) -> Instant | Problem | None:
     return Problem(ProblemType.BAD_PARAMETER, "There is no such time between 1970 and 9999.") if at is None else at
 
 
-async def find_seq(store: Store, text: str) -> int | None:
+async def find_seq(service: Service, text: str) -> int | None:
     """Read a sequence, or find that of the event that went out under an id."""
     if text.isdigit() and int(text) <= SEQ_MAX:
         return int(text)
-    found = await find_event(store, text)
+    found = await find_event(service, text)
     return found.seq if found is not None else None

@@ -1,5 +1,7 @@
 """What is read of events and entities. A function that is one statement sees one moment."""
 
+from collections.abc import Collection
+
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt, Verdict
 from idsync.model.plan import EmailKey, InboxKey, Keys, LinkKey, Reread, Snapshot, Waiting
@@ -87,6 +89,12 @@ async def conflicts(db: Db, entity: EntityId | None, limit: int) -> list[Conflic
 async def timeline(db: Db, entity: EntityId, limit: int) -> list[InboxEntry]:
     """Read the newest inbox rows of one entity first."""
     return [rows.inbox_entry(row) for row in await db.read("timeline", entity, limit)]
+
+
+async def accepted(db: Db, keys: Collection[InboxKey]) -> list[InboxEntry]:
+    """Read inbox rows by their keys, oldest first."""
+    found = await db.read("accepted", [peer for peer, _ in keys], [id_ for _, id_ in keys])
+    return [rows.inbox_entry(row) for row in found]
 
 
 async def recent(db: Db, after: int, limit: int) -> list[InboxEntry]:

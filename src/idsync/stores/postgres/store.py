@@ -1,7 +1,7 @@
 """The store on PostgreSQL: the verbs of the port, for any number of processes on one database."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import EllipsisType
 
 from idsync.model.delivery import Attempt, Parked, Place
@@ -11,6 +11,7 @@ from idsync.model.plan import (
     Command,
     CommitResult,
     Committed,
+    InboxKey,
     Keys,
     LaneCursor,
     LanePage,
@@ -114,6 +115,11 @@ class PostgresStore:
         """Inbox rows whose event goes out, oldest first, up to the first that somebody may still add."""
         async with self._connections.taken(Use.VIEW) as db:
             return await directory.passed_on(db, wanted, limit)
+
+    async def accepted(self, keys: Collection[InboxKey]) -> Sequence[InboxEntry]:
+        """The inbox rows of some keys, oldest first."""
+        async with self._connections.taken(Use.VIEW) as db:
+            return await directory.accepted(db, keys)
 
     async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:
         """What became of each of some events at one destination."""

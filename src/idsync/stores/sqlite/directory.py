@@ -9,7 +9,7 @@ from idsync.model.values import EntityId, Instant
 from idsync.ports import InboxEntry, PassedOn
 from idsync.stores.common import rows
 from idsync.stores.common.passed import STRETCH_ROWS
-from idsync.stores.sqlite.db import Db
+from idsync.stores.sqlite.db import Db, to_json
 
 FOUND_MAX = 20
 """Entities that one search gives at most."""
@@ -93,6 +93,11 @@ def conflicts(db: Db, entity: EntityId | None, limit: int) -> list[Conflict]:
 def timeline(db: Db, entity: EntityId, limit: int) -> list[InboxEntry]:
     """Read the newest inbox rows of one entity first."""
     return [rows.inbox_entry(row) for row in db.read("timeline", entity, limit)]
+
+
+def accepted(db: Db, keys: Collection[InboxKey]) -> list[InboxEntry]:
+    """Read inbox rows by their keys, oldest first."""
+    return [rows.inbox_entry(row) for row in db.read("accepted", to_json(list(keys)))]
 
 
 def recent(db: Db, after: int, limit: int) -> list[InboxEntry]:

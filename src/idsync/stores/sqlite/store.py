@@ -5,7 +5,7 @@ operators or from a backlog. Reads and commits wait for the disk in threads (`th
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import EllipsisType
 from typing import Final
@@ -16,6 +16,7 @@ from idsync.model.entity import Conflict, Entity
 from idsync.model.plan import (
     Command,
     CommitResult,
+    InboxKey,
     Keys,
     LaneCursor,
     LanePage,
@@ -98,6 +99,10 @@ class SqliteStore:
     async def passed_on(self, wanted: PassedOn, limit: int) -> Sequence[InboxEntry]:
         """Inbox rows whose event goes out, oldest first; other views are answered in between."""
         return await collect(lambda rest, room: self._viewer.read(directory.passed_on, rest, room), wanted, limit)
+
+    async def accepted(self, keys: Collection[InboxKey]) -> Sequence[InboxEntry]:
+        """The inbox rows of some keys, oldest first."""
+        return await self._viewer.read(directory.accepted, keys)
 
     async def standings(self, destination: str, events: Sequence[int]) -> dict[int, Standing]:
         """What became of each of some events at one destination."""

@@ -283,7 +283,20 @@ async def _is_refused(store: Store, epoch: int, plan: Plan) -> None:
     raise AssertionError(result)
 
 
+async def accepted_events_are_found_by_their_keys(store: Store) -> None:
+    """Whatever became of them; who sent it is a part of the key."""
+    line = await begin(store)
+    entity = person(1)
+    sealed = row("e1", entity=entity, body=b'{"n":1}')
+    plan = Plan(epoch=0, inbox=(sealed, row("e2")), entities=(EntityWrite(entity, None),))
+    first, second = (await line.commit(plan)).inbox
+    keys = [(sealed.peer, "e2"), (sealed.peer, "e1"), (sealed.peer, "never"), (PeerName("another"), "e1")]
+    assert list(await store.accepted(keys)) == [InboxEntry(first, sealed), InboxEntry(second, row("e2"))]
+    assert not await store.accepted([])
+
+
 CHECKS: Final[tuple[Check, ...]] = (
+    accepted_events_are_found_by_their_keys,
     accepted_event_is_known_with_its_receipt,
     same_id_of_another_peer_is_another_event,
     known_event_makes_its_plan_redo_and_nothing_is_written,
