@@ -80,8 +80,7 @@ class App:
         self.settings = settings
         self.store = store
         self.clock = clock
-        self.counters = counters
-        self.log = log
+        self.counters, self.log = counters, log
         self.epoch = epoch
         self.peers = peers
         self.sender = sender
@@ -109,6 +108,7 @@ class App:
             limits=ingest_limits(settings),
             counters=counters,
             on_committed=self.spread,
+            catch_up=endpoints.look,
         )
         self.settler = Settler(
             store,
@@ -175,12 +175,13 @@ class App:
             changed: the endpoints that are others than before, or do otherwise.
         """
         destinations = [*targets_of(self.settings, self.peers, self.mappings), *self.endpoints.destinations()]
+        revision = None if self.store.has_one_writer else self.endpoints.revision
         known = {one.name for one in self.destinations}
         opened = await self.store.open([one for one in destinations if one.name not in known])
         names = {one.name for one in destinations}
         self.lanes = [lane for lane in self.lanes if lane.destination in names] + [lane for lane, _ in opened]
         self.destinations = destinations
-        self.ingest.routes = Routes.of(dict(self.mappings), destinations, list(self.lanes))
+        self.ingest.routes = Routes.of(dict(self.mappings), destinations, list(self.lanes), revision)
         for name in changed:
             self._adopt(name)
         self.look_again()

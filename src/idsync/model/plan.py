@@ -1,6 +1,7 @@
 """What a batch reads from the store and what it writes back: the two values that cross the Store port."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,9 @@ from idsync.model.delivery import Attempt, Delivery, Parked, Place
 from idsync.model.entity import Conflict, Entity
 from idsync.model.event import Receipt, Verdict
 from idsync.model.values import EntityId, ExternalId, Instant, PeerName, Subject
+
+REVISION: Final = "endpoints_revision"
+"""The setting that is another one after each change of where events go; only plans are to write it."""
 
 InboxKey = tuple[PeerName, str]
 """(the peer that the credentials prove, the signed id)."""
@@ -175,6 +179,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     One with `waits` is redone also where an entity that it read has moved: what it waits for may have been announced.
     """
+    routes: bytes | None = None
+    """The `REVISION` that its deliveries were routed by, empty where there was none: it is redone where that has moved.
+
+    A plan that moves it and one that was routed by it do not pass each other: whichever is written later has seen the
+    other. None: its deliveries do not depend on it.
+    """
     inbox: tuple[InboxRow, ...] = ()
     entities: tuple[EntityWrite, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -215,6 +225,8 @@ class Redo(msgspec.Struct, frozen=True):
     inbox: frozenset[InboxKey] = frozenset()
     links: frozenset[LinkKey] = frozenset()
     emails: frozenset[EmailKey] = frozenset()
+    routes: bool = False
+    """Whether events go elsewhere by now: look where, before it is merged again."""
 
 
 class Fenced(msgspec.Struct, frozen=True):

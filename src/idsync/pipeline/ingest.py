@@ -6,7 +6,7 @@ sender gets its receipt after the commit and before anything slow.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -21,8 +21,8 @@ from idsync.model.entity import Entity
 from idsync.model.event import Arrival, Observation, Receipt, Verdict
 from idsync.model.mapping import Mapping as KindMapping
 from idsync.model.plan import Committed, Fenced, Plan, Position, Redo, Reread, Snapshot
-from idsync.model.values import EntityId, Instant, Kind, PeerName, Subject
-from idsync.pipeline.parts.draft import Draft, keys_of
+from idsync.model.values import EntityId, Instant, Kind, PeerName
+from idsync.pipeline.parts.draft import Draft, keys_of, unfit
 from idsync.pipeline.parts.routes import Routes
 from idsync.pipeline.parts.wake import wait_for
 from idsync.policy.linking import Linked, New, Undecided, resolve
@@ -96,7 +96,7 @@ class _Waiting:
 class Ingest:
     """The one door of the line. `submit` from anywhere in the loop; `run` is its single worker."""
 
-    def __init__(  # the composition root names each part once
+    def __init__(  # noqa: PLR0913  # the composition root names each part once
         self,
         store: Store,
         routes: Routes,
@@ -106,6 +106,7 @@ class Ingest:
         limits: IngestLimits,
         counters: Counters,
         on_committed: Callable[[Plan, Committed, Sequence[Delivery]], None],
+        catch_up: Callable[[], Awaitable[None]],
     ) -> None:
         """Wire the door; nothing runs yet.
 
@@ -117,6 +118,7 @@ class Ingest:
             limits: bounds of batch and queue.
             counters: what is counted.
             on_committed: told of every plan after its commit, with its deliveries in commit order; must not block.
+            catch_up: gives us the newest `routes`, for somebody else has changed where events go; must not wait for us.
         """
         self._store = store
         self.routes = routes
@@ -125,6 +127,7 @@ class Ingest:
         self._limits = limits
         self._counters = counters
         self._on_committed = on_committed
+        self._catch_up = catch_up
         self._queue: deque[_Waiting] = deque()
         self._depth = 0
         self._wake = asyncio.Event()
@@ -247,8 +250,9 @@ class Ingest:
                     self._hand_over(plan, committed)
                     self._count(receipts)
                     return receipts
-                case Redo():
-                    continue
+                case Redo(routes=has_moved):
+                    if has_moved:
+                        await self._catch_up()
                 case Fenced(leases):
                     raise LeaseLost(leases) if leases else StoreFenced
         raise StoreError(f"a batch of {len(arrivals)} events met other writers {REDO_MAX} times; send again")
@@ -341,23 +345,6 @@ def known_as(draft: Draft, arrival: Arrival) -> Receipt | None:
     known = draft.known.get((arrival.peer, arrival.id))
     is_waiting = arrival.redo is not None and known is not None and known.verdict is Verdict.PARKED
     return None if is_waiting else known
-
-
-def unfit(arrival: Arrival, reason: str) -> Arrival:
-    """The same arrival, to be parked for what it holds: only its raw bytes are kept, and texts that can be stored."""
-    return msgspec.structs.replace(
-        arrival,
-        id=_storable(arrival.id),
-        type=_storable(arrival.type),
-        subject=Subject(_storable(arrival.subject)),
-        event=None,
-        observation=None,
-        refusal=reason,
-    )
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _decided(mapping: KindMapping, arrival: Arrival, seen: Observation) -> KindMapping:

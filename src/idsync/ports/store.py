@@ -52,7 +52,7 @@ class Inbox(Protocol):
         ...
 
     async def commit(self, plan: Plan) -> CommitResult:
-        """Write the whole plan in one durable transaction, if every expected `rev` holds and no inbox key is known.
+        """Write the whole plan in one durable transaction, if what it was made from holds and no inbox key is known.
 
         After a StoreError it may have been written all the same: whoever repeats a plan says so in it.
 

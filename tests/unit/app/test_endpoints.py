@@ -18,8 +18,9 @@ from idsync.app.endpoints import (
     Rotated,
     Taken,
 )
+from idsync.model.plan import REVISION
 from idsync.model.values import Instant, PeerName
-from idsync.pipeline.parts.health import REVISION, EndpointHealth
+from idsync.pipeline.parts.health import EndpointHealth
 from idsync.ports import DeliveryState, InboxEntry
 from idsync.testing.sink import Answer, open_sink
 from idsync.testing.wait import until

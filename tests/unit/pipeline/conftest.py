@@ -128,6 +128,9 @@ async def open_door() -> AsyncIterator[Door]:
     lanes = await store.open(DESTINATIONS)
     clock, queued = FakeClock(), list[Delivery]()
 
+    async def stay() -> None:
+        """Nobody changes the routes here."""
+
     def note(plan: Plan, committed: Committed, deliveries: Sequence[Delivery]) -> None:
         assert len(committed.inbox) == len(plan.inbox)
         queued.extend(deliveries)
@@ -140,6 +143,7 @@ async def open_door() -> AsyncIterator[Door]:
         limits=IngestLimits(deletes_max=3, queue_max=1_000),
         counters=Counters(),
         on_committed=note,
+        catch_up=stay,
     )
     yield Door(store, clock, ingest, queued, epoch=epoch)
     await store.close()

@@ -184,6 +184,10 @@ async def open_rig(path: str = ":memory:", clock: Clock | None = None) -> Rig:
     store, clock = await open_store(path), clock or FakeClock()
     epoch = await store.start()
     routes = Routes.of({}, DESTINATIONS, [lane for lane, _ in await store.open(DESTINATIONS)])
+
+    async def stay() -> None:
+        """Nobody changes the routes here."""
+
     ingest = Ingest(
         store,
         routes,
@@ -192,6 +196,7 @@ async def open_rig(path: str = ":memory:", clock: Clock | None = None) -> Rig:
         limits=IngestLimits(),
         counters=Counters(),
         on_committed=lambda plan, committed, deliveries: None,
+        catch_up=stay,
     )
     return Rig(store, clock, epoch, routes, ingest)
 

@@ -115,7 +115,7 @@ async def test_only_who_has_every_lane_keeps_how_it_does(door: Door) -> None:
         await rig.take(*((f"f{number}", f"order/f{number}") for number in range(4)))
         await rig.answer(BAD)
         assert (await rig.health()).breaker == "open"
-        assert await door.store.setting("endpoints_revision") is not None
+        assert await door.store.setting("endpoints_health") is not None
 
 
 async def test_one_identity_that_always_fails_opens_nothing(door: Door) -> None:

@@ -17,10 +17,11 @@ from idsync.app.endpoints.states import FilterSpan
 from idsync.app.endpoints.vault import Vault
 from idsync.errors import LeaseLost, StoreBusy
 from idsync.model.event import Arrival, Receipt
+from idsync.model.plan import REVISION
 from idsync.model.values import Instant, instant_text
 from idsync.pipeline.ingest import Submission
 from idsync.pipeline.parts.announce import Fields, announcement
-from idsync.pipeline.parts.health import health_setting, new_revision
+from idsync.pipeline.parts.health import health_setting
 from idsync.ports import Clock, Store
 
 LEASE: Final = "endpoints"
@@ -116,7 +117,7 @@ class Book:
             StoreError: the store failed.
         """
         at = self._clock.now()
-        settings = {**also, **new_revision(self._clock)}
+        settings = {**also, **self._revision()}
         arrivals: list[Arrival] = []
         for change in changes:
             settings |= await self._values(change, at)
@@ -135,11 +136,15 @@ class Book:
             if is_over(read_history(one, body), oldest)
         ]
         gone: dict[str, bytes | None] = dict.fromkeys([DOCUMENT + name, *ended])
-        await submit(Submission(settings=new_revision(self._clock) | gone, fences=fences))
+        await submit(Submission(settings=self._revision() | gone, fences=fences))
 
     def is_current(self, stored: bytes) -> bool:
         """Whether a document is sealed as it would be now."""
         return self._vault.is_current(stored)
+
+    def _revision(self) -> dict[str, bytes | None]:
+        """Write what makes every process look before it takes in more: an id that no other one draws."""
+        return {REVISION: self._clock.new_id().encode()}
 
     async def _take(self) -> Fences:
         patience = self._clock.monotonic() + PATIENCE_S

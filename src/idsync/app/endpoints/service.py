@@ -1,7 +1,7 @@
 """The service of endpoints: every verb that makes, changes, shows or removes one, while the line runs.
 
-Whatever is changed is durable, and known to this process, when the verb returns; other processes look every half second
-(`tick`). What such a process takes in before it has looked goes where it went before.
+Whatever is changed is durable, and known to this process, when the verb returns. Other processes look every half second
+(`tick`), and before they take in anything more: what is committed after the change goes where it says (decision 0019).
 """
 
 import asyncio
@@ -35,9 +35,10 @@ from idsync.config.names import NAME_PATTERN
 from idsync.errors import ConfigError, StoreBusy
 from idsync.model.destination import Destination
 from idsync.model.event import Receipt
+from idsync.model.plan import REVISION
 from idsync.model.values import Instant
 from idsync.pipeline.ingest import Submission
-from idsync.pipeline.parts.health import REVISION, EndpointHealth, health_setting, read_health
+from idsync.pipeline.parts.health import EndpointHealth, health_setting, read_health
 from idsync.pipeline.parts.wake import wait_for
 from idsync.pipeline.sending.endpoint import Endpoint
 from idsync.ports import Clock, Store
@@ -45,6 +46,8 @@ from idsync.ports import Clock, Store
 DAY_S: Final = 86_400
 LOOK_S: Final = 0.5
 """How often a process looks whether another one has changed an endpoint."""
+REVISIONS: Final = "endpoints_"
+"""What the names of the settings begin with that say whether to read anything: `REVISION` and `HEALTH_REVISION`."""
 ENDPOINTS_MAX: Final = 10_000
 OVERLAP_S_MAX: Final = 30 * DAY_S
 OVERLAP_S: Final = float(DAY_S)
@@ -73,7 +76,10 @@ class Endpoints:
         self._known: dict[str, tuple[bytes, Document]] = {}
         """By name, as stored and as read; those that are ending included."""
         self._health: dict[str, EndpointHealth] = {}
-        self._revision: bytes | None = b"never read"
+        self.revision = b""
+        """The `REVISION` as of the last look; empty: there was none."""
+        self._revisions: Mapping[str, bytes] = {REVISION: b"never read"}
+        """As of the last look that was followed to its end."""
         self._expires_at: Instant | None = None
         self._looking = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -287,21 +293,25 @@ class Endpoints:
         await wait_for(self._wake, timeout_s)
 
     async def look(self) -> None:
-        """Take in what has changed in the store; nothing is read where the revision has not moved."""
+        """Take in what has changed in the store; nothing is read where no revision has moved.
+
+        Ingest waits for this, so nothing that follows from a change may wait for ingest.
+        """
         async with self._looking:
-            revision = await self._store.setting(REVISION)
-            if revision != self._revision:
+            revisions = await self._store.settings(REVISIONS)
+            if revisions != self._revisions:
                 changed = self._changed = self._changed | await self._read()
             elif self._expires_at is not None and self._clock.now() >= self._expires_at:
                 changed = frozenset(self._known)
             else:
                 return
             expiries = [at for _, one in self._known.values() if (at := one.expires_at(self._clock.now())) is not None]
-            if changed:
+            self.revision = revisions.get(REVISION, b"")
+            if changed or self.revision != self._revisions.get(REVISION, b""):
                 await self._on_change(changed)
                 self._changed = frozenset()
             self._expires_at = min(expiries, default=None)
-            self._revision = revision
+            self._revisions = revisions
 
     async def line_up(self, submit: Submit) -> Mapping[str, str]:
         """Bring the endpoints of the configuration into the store; see `files.line_up`."""
@@ -329,7 +339,10 @@ class Endpoints:
         )
 
     async def _edit(self, name: str, edit: Callable[[Document | None], Document | R]) -> Document | R:
-        """Read, change and write one endpoint while nobody else changes any, then bring this process in line."""
+        """Read, change and write one endpoint, and bring this process in line, while nobody else changes any.
+
+        Others look meanwhile, too: however many changes follow one another, between two each can take in what it has.
+        """
         async with self._book.turn() as fences:
             before = await self._book.find(name)
             after = edit(before)
@@ -337,7 +350,7 @@ class Endpoints:
                 return after
             is_announced = after.settings.operational or any(one.is_operational for one in self.destinations())
             await self._book.write([Change(before, after)], fences, self._submit, is_announced=is_announced)
-        await self.look()
+            await self.look()
         return after
 
     def _ours(self, name: str, before: Document | None, rev: int | None) -> Document | NotFound | Changed | ReadOnly:

@@ -175,6 +175,7 @@ class Draft:
             epoch=self.epoch,
             fences=fences,
             read=read,
+            routes=self.routes.revision if self.inbox or self.settles else None,
             inbox=tuple(self.inbox),
             entities=tuple(EntityWrite(one, self.revs.get(one.id)) for one in self.touched.values()),
             conflicts=tuple(self.conflicts),
@@ -232,6 +233,23 @@ class Draft:
     def _queue(self, destination: str, subject: Subject, version: int, row: int | None, seq: int | None) -> None:
         lane = self.routes.lane_for(destination, subject)
         self.deliveries.append(LaneRow(lane, subject, version, row, seq))
+
+
+def unfit(arrival: Arrival, reason: str) -> Arrival:
+    """The same arrival, to be parked for what it holds: only its raw bytes are kept, and texts that can be stored."""
+    return msgspec.structs.replace(
+        arrival,
+        id=_storable(arrival.id),
+        type=_storable(arrival.type),
+        subject=Subject(_storable(arrival.subject)),
+        event=None,
+        observation=None,
+        refusal=reason,
+    )
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _own_key(arrival: Arrival) -> str | None:

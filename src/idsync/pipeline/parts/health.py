@@ -7,8 +7,11 @@ import msgspec
 from idsync.model.values import Instant
 from idsync.ports import Clock
 
-REVISION: Final = "endpoints_revision"
-"""The setting that is another one after each change of an endpoint, or of its health, that other processes must see."""
+HEALTH_REVISION: Final = "endpoints_health"
+"""The setting that is another one after each change of an endpoint's health that other processes must see.
+
+It is not the one of the endpoints: what comes in does not go elsewhere because an endpoint fails.
+"""
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,4 +58,4 @@ def health_setting(endpoint: str) -> str:
 
 def new_revision(clock: Clock) -> dict[str, bytes | None]:
     """Write what makes other processes look: an id that no other process draws at the same time."""
-    return {REVISION: clock.new_id().encode()}
+    return {HEALTH_REVISION: clock.new_id().encode()}

@@ -40,9 +40,17 @@ class Routes(msgspec.Struct, frozen=True):
     cache: dict[tuple[str, bool], tuple[str, ...]] = {}
     ways: dict[tuple[str, bool], tuple[tuple[int, ...], ...]] = {}
     """What `lanes_for` remembers."""
+    revision: bytes | None = None
+    """The `REVISION` they were made from; None: nobody changes them but who reads them here."""
 
     @classmethod
-    def of(cls, mappings: dict[str, Mapping], destinations: list[Destination], lanes: list[Lane]) -> "Routes":
+    def of(
+        cls,
+        mappings: dict[str, Mapping],
+        destinations: list[Destination],
+        lanes: list[Lane],
+        revision: bytes | None = None,
+    ) -> "Routes":
         """Index the open lanes: only the newest generation of each destination takes new deliveries."""
         newest: dict[tuple[str, Level], tuple[int, list[Lane]]] = {}
         for lane in lanes:
@@ -56,7 +64,7 @@ class Routes(msgspec.Struct, frozen=True):
             key: tuple(one.id for one in sorted(found, key=lambda one: one.number))
             for key, (_, found) in newest.items()
         }
-        return cls(mappings, {one.name: one for one in destinations}, table)
+        return cls(mappings, {one.name: one for one in destinations}, table, revision=revision)
 
     def mapping_of(self, kind: str, peer: PeerName) -> Mapping:
         """The kind's mapping; a kind that nobody syncs is still observed, and its events still go out."""

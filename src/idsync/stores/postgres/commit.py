@@ -1,8 +1,8 @@
 """The one write: a plan in one transaction, locked, compared, then written whole (DESIGN §6).
 
-Every writer takes its locks in one order: leases, claims, entities, waits, inbox keys; each set sorted. Each look comes
-after the lock that keeps its answer, in a statement of its own, so it sees what was committed before the lock was had.
-The ids of deliveries are drawn last: of two writers of one identity the one that commits first draws first.
+Every writer takes its locks in one order: leases, routes, claims, entities, waits, inbox keys; each set sorted. Each
+look comes after the lock that keeps its answer, in a later statement, so it sees what was committed before the lock was
+had. The ids of deliveries are drawn last: of two writers of one identity the one that commits first draws first.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,18 @@ import msgspec
 from idsync import crash
 from idsync.errors import DataRefused, StoreError
 from idsync.model.delivery import Attempt
-from idsync.model.plan import CommitResult, Committed, EmailKey, Fenced, InboxKey, InboxRow, LinkKey, Plan, Redo
+from idsync.model.plan import (
+    REVISION,
+    CommitResult,
+    Committed,
+    EmailKey,
+    Fenced,
+    InboxKey,
+    InboxRow,
+    LinkKey,
+    Plan,
+    Redo,
+)
 from idsync.model.values import EntityId, ExternalId, PeerName
 from idsync.stores.common import rows
 from idsync.stores.common.rows import Row
@@ -73,10 +84,11 @@ async def commit(db: Db, plan: Plan, lanes: LaneMap) -> Written:
 
 async def _write(db: Db, plan: Plan, changes: Changes, lanes: LaneMap) -> Written:
     await _check_fences(db, plan)
+    await _lock_routes(db, plan)
     names = changes.names(plan)
     seqs: list[int] = []
     if names or plan.inbox:
-        seqs = [seq for (seq,) in await db.read("begin_commit", names, len(plan.inbox))]
+        seqs = [seq for (seq,) in await db.read("begin_commit", names, len(plan.inbox), plan.routes is not None)]
     keys = await _lock(db, plan, changes)
     await _write_inbox(db, plan, seqs, keys)
     await _write_entities(db, plan, changes, keys)
@@ -100,6 +112,20 @@ async def _check_fences(db: Db, plan: Plan) -> None:
             epochs = await db.read_pairs("lock_leases", names)
         if lost := frozenset(name for name, epoch in plan.fences.items() if epochs.get(name) != epoch):
             raise _Abandoned(Fenced(lost))
+
+
+async def _lock_routes(db: Db, plan: Plan) -> None:
+    """Let no change of where events go pass a plan that was routed; one with events locks, and looks, as it goes on."""
+    if REVISION in plan.settings:
+        await db.read("change_routes")
+    if plan.routes is not None and not plan.inbox:
+        await db.read("hold_routes")
+        await _check_routes(db, plan)
+
+
+async def _check_routes(db: Db, plan: Plan) -> None:
+    if plan.routes is not None and plan.routes != (await registry.setting(db, REVISION) or b""):
+        raise _Abandoned(Redo(routes=True))
 
 
 async def _lock(db: Db, plan: Plan, changes: Changes) -> EntityKeys:
@@ -168,7 +194,9 @@ async def _write_inbox(db: Db, plan: Plan, seqs: list[int], keys: EntityKeys) ->
     pairs = sorted(zip(seqs, plan.inbox, strict=True), key=lambda pair: (pair[1].id, pair[1].peer))
     new = [rows.inbox_columns(seq, row, keys) for seq, row in pairs]
     if new:
-        added = {seq for (seq,) in await db.read("insert_inbox", *columns_of(new))}
+        added = {seq for (seq,) in await db.read("insert_inbox", *columns_of(new), plan.routes)}
+        if not added:
+            await _check_routes(db, plan)
         if len(added) < len(new):
             raise _Abandoned(Redo(inbox=frozenset((row.peer, row.id) for seq, row in pairs if seq not in added)))
     settled = [(*rows.verdict_columns(one.seq, one.row, keys), one.seq) for one in plan.settles]

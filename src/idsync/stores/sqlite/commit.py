@@ -11,7 +11,7 @@ import apsw
 
 from idsync.errors import DataRefused
 from idsync.model.delivery import Attempt
-from idsync.model.plan import CommitResult, Committed, Fenced, InboxKey, LinkKey, Plan, Redo
+from idsync.model.plan import REVISION, CommitResult, Committed, Fenced, InboxKey, LinkKey, Plan, Redo
 from idsync.model.values import EntityId, PeerName
 from idsync.stores.common import rows
 from idsync.stores.common.seal import EntityKeys, make_key
@@ -46,6 +46,8 @@ def commit(db: Db, plan: Plan) -> CommitResult:
         return Fenced()
     if lost := cluster.lost(db, plan.fences):
         return Fenced(lost)
+    if plan.routes is not None and plan.routes != (registry.setting(db, REVISION) or b""):
+        return Redo(routes=True)
     check_sense(plan)
     expected = expected_revs(plan)
     found = db.read("find_revs", to_json(list(expected.keys() | entities_named(plan))))

@@ -1,9 +1,12 @@
 """Documents that the service keeps for itself: by name, by prefix, compared before they are replaced, or in a plan."""
 
 import asyncio
+from itertools import groupby
 from typing import Final
 
-from idsync.model.plan import EntityWrite, Fenced, Plan, Redo
+import msgspec
+
+from idsync.model.plan import REVISION, Committed, EntityWrite, Fenced, Plan, Redo, Settle, Wait
 from idsync.ports import Store
 from idsync.testing.store_suite.samples import HOSTILE_TEXTS, Check, begin, person, row
 
@@ -106,6 +109,69 @@ async def plans_that_keep_the_same_settings_are_all_written(store: Store) -> Non
     assert len(set((await store.settings("")).values())) <= 1
 
 
+async def plan_that_was_routed_by_what_has_moved_is_redone(store: Store) -> None:
+    """Whatever it writes: events, or the end of a waiting arrival. One that was not routed is nothing to it."""
+    line = await begin(store)
+    waiting = (await line.commit(Plan(epoch=0, inbox=(row("w"),), waits=(Wait(row=0, reason="later"),)))).inbox[0]
+    known: bytes = b""
+    for turn, moved in enumerate((b"1", b"2", b"1")):
+        kept: dict[str, bytes | None] = {REVISION: moved, "kept": b"%d" % turn}
+        await line.commit(Plan(epoch=0, routes=known, inbox=(row(f"e{turn}"),)))
+        # Who moves it is held to what it knows, too, and not to what it makes of it.
+        await line.commit(Plan(epoch=0, routes=known, inbox=(row(f"f{turn}"),), settings=kept))
+        settle = Settle(seq=waiting, row=row("w"))
+        for plan in (
+            Plan(epoch=0, inbox=(row("late"),)),
+            Plan(epoch=0, inbox=(row("late"), row(f"e{turn}")), settings={"kept": b"no", REVISION: b"no"}),
+            Plan(epoch=0, settles=(settle,)),
+            Plan(epoch=0, inbox=(row("late"),), settles=(settle,)),
+        ):
+            assert await line.try_commit(msgspec.structs.replace(plan, routes=known)) == Redo(routes=True)
+        assert not await line.is_known(row("late"))
+        assert await store.settings("") == kept
+        await line.commit(Plan(epoch=0, inbox=(row(f"g{turn}"),)))
+        known = moved
+    await line.commit(Plan(epoch=0, routes=known, settles=(Settle(seq=waiting, row=row("w")),)))
+
+
+async def repeated_event_is_told_from_a_change_of_the_routes(store: Store) -> None:
+    """By its key: it is known whatever the routes are."""
+    line = await begin(store)
+    await line.commit(Plan(epoch=0, routes=b"", inbox=(row("e1"),), settings={REVISION: b"1"}))
+    result = await line.try_commit(Plan(epoch=0, routes=b"1", inbox=(row("e1"),)))
+    assert result == Redo(inbox=frozenset({(row("e1").peer, "e1")}))
+
+
+async def no_plan_passes_a_change_of_the_routes(store: Store) -> None:
+    """What is there when the change is there is all that was routed by what it changed; sequences tell it, too."""
+    line = await begin(store)
+    known, is_over, seen = b"", False, dict[bytes, set[str]]()
+
+    async def route(writer: int) -> None:
+        number = 0
+        while not is_over:
+            number, routes = number + 1, known
+            event = row(f"{routes.decode()}:{writer}:{number}")
+            result = await line.try_commit(Plan(epoch=0, routes=routes, inbox=(event,)))
+            assert isinstance(result, Committed) or result == Redo(routes=True)
+            await asyncio.sleep(0)
+
+    routing = [asyncio.ensure_future(route(writer)) for writer in range(WRITERS)]
+    for turn in range(ROUNDS):
+        moved = b"%d" % turn
+        await line.commit(Plan(epoch=0, inbox=(row(f"{moved.decode()}:begin"),), settings={REVISION: moved}))
+        seen[known] = {one.row.id for one in await store.recent(0, 10_000)}
+        known = moved
+        await asyncio.sleep(0.02)  # nothing to wait for: the writers are to have a turn
+    is_over = True
+    await asyncio.gather(*routing)
+    entries = [one.row.id for one in await store.recent(0, 10_000)]
+    for routes, there in seen.items():
+        assert {one for one in entries if one.startswith(f"{routes.decode()}:")} <= there
+    turns = [one.partition(":")[0] for one in entries]
+    assert [turn for turn, _ in groupby(turns)] == sorted(set(turns), key=lambda turn: int(turn or -1))
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     settings_are_found_by_the_beginning_of_their_names,
     hostile_names_are_found_by_themselves,
@@ -115,4 +181,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     plan_keeps_its_settings,
     plan_that_is_not_written_keeps_no_setting,
     plans_that_keep_the_same_settings_are_all_written,
+    plan_that_was_routed_by_what_has_moved_is_redone,
+    repeated_event_is_told_from_a_change_of_the_routes,
+    no_plan_passes_a_change_of_the_routes,
 )

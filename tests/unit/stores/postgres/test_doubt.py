@@ -23,7 +23,7 @@ async def test_event_of_a_slower_commit_is_not_passed_over(
     await line.accept(row("e1"))
     slower = raw.transaction()
     await slower.start()
-    await raw.fetch(VERBS["begin_commit"], [], 1)
+    await raw.fetch(VERBS["begin_commit"], [], 1, None)
     await line.accept(row("e3"))
     for read in (store.recent(0, 10), store.passed_on(PassedOn(), 10)):
         assert [one.row.id for one in await read] == ["e1"]

@@ -198,7 +198,7 @@ async def test_commit_behind_a_lock_that_is_never_released_is_given_up(
     try:
         hurried = Line(store, line.epoch, line.audit, line.target)
         async with connection.transaction():
-            await connection.fetch(read_texts("sql")["begin_commit"], ["subject\x01user/e1"], 0)
+            await connection.fetch(read_texts("sql")["begin_commit"], ["subject\x01user/e1"], 0, None)
             with pytest.raises(StoreError, match="a transaction that was left open"):
                 await hurried.accept(row("e1"))
         assert not await hurried.is_known(row("e1"))

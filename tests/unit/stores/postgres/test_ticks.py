@@ -43,7 +43,7 @@ class Writer:
     async def _queue(self) -> list[tuple[int, str, int]]:
         """Queue the next versions of some subjects, each under its claim, the last thing of all."""
         subjects = self._rng.sample([f"s{number}" for number in range(SUBJECTS)], self._rng.choice([1, 1, 1, 2]))
-        await self._connection.fetch(VERBS["begin_commit"], subjects, 0)
+        await self._connection.fetch(VERBS["begin_commit"], subjects, 0, None)
         versions = [
             await self._connection.fetchval("SELECT count(*) + 1 FROM delivery WHERE subject = $1", subject)
             for subject in subjects

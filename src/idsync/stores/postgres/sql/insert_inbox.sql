@@ -1,5 +1,6 @@
 -- Adds accepted events into the open slot, those whose (peer, id) no slot has. Whoever inserts holds the table against a
 -- change of the open slot, so two writers of one key meet in the same slot, where its constraint lets one of them pass.
+-- None is added where events go elsewhere than $18 says: who was routed by it holds the lock that keeps it (`begin_commit`).
 INSERT INTO inbox (
   slot, seq, peer, id, type, subject, received_at, verdict, reason, entity, event_id, event_type, event_subject, version,
   changed, body, trace, not_before
@@ -14,6 +15,7 @@ CROSS JOIN unnest(
   body, trace, not_before
 )
 WHERE r.name = 'inbox'
+  AND ($18::bytea IS NULL OR $18 = coalesce((SELECT s.value FROM setting AS s WHERE s.name = 'endpoints_revision'), ''::bytea))
   AND NOT EXISTS (SELECT FROM inbox AS o WHERE o.id = k.id AND o.peer = k.peer AND o.slot <> r.slot OFFSET 0)
 ON CONFLICT (id, peer, slot) DO NOTHING
 RETURNING seq
