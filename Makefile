@@ -8,11 +8,15 @@ VENV   := .venv/.installed
 NODE   := $(patsubst %,%/node_modules/.stamp,examples/better-auth tests/e2e/receivers)
 STEADY := $(patsubst %,--only %,1 2 3 4 5 6)
 QUIET  := --quiet --disable-pip-version-check
+XDIST  := -n auto --maxprocesses 8 --dist worksteal
 LOCK   := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
           --no-emit-index-url --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
+# Where it is set, everything is compiled anew by each of the hundreds of processes that tests and proofs start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check docs bench demo demo-full prove lock clean
+.PHONY: help run test test-all check lint types docs bench demo demo-full prove lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | while IFS='	' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
@@ -21,20 +25,25 @@ run: $(VENV)  ## Start idsync between two example databases; it prints what happ
 	$(PY) -m examples.run
 
 test: $(VENV)  ## Run the tests that need nothing but Python (under 5 minutes; every core helps)
-	$(PY) -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not node and not browser and not long"
+	$(PY) -m pytest $(XDIST) -m "not node and not browser and not long"
 
 test-all: test $(NODE)  ## Run every test, and every proof in its short form [node]
-	$(PY) -m pytest -m "node or browser or long" --timeout=1800
+	$(PY) -m pytest $(XDIST) -m "node or browser or long" --timeout=1800
 	$(PY) -m proofs line
 	$(PY) -m proofs postgres
 	$(PY) -m proofs webhooks-out $(STEADY)
 
 check: $(VENV)  ## Lint, format, types, import law, budgets
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types
+
+lint: $(VENV)
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m pytest --quiet tests/test_tidy.py
+
+types: $(VENV)
+	$(PY) -m mypy
 
 docs: $(VENV)  ## Write the generated reference pages
 	$(PY) -m docs.generate

@@ -1,5 +1,6 @@
 """Claim 1: on a clean clone `make run` and `make test` each work as the first command ever typed."""
 
+import asyncio
 import re
 import sys
 
@@ -14,8 +15,8 @@ SHOWN_CHARS_MAX = 20_000
 
 
 async def run(full: bool) -> list[Row]:  # noqa: ARG001  # there is no longer form
-    """Type each of the two into a clone of its own."""
-    return [await _run_it(), await _test_it()]
+    """Type each of the two into a clone of its own, side by side: that takes neither less time."""
+    return list(await asyncio.gather(_run_it(), _test_it()))
 
 
 async def _run_it() -> Row:
@@ -40,10 +41,13 @@ async def _test_it() -> Row:
     async with open_clone("clone-test") as clone:
         watch = Watch()
         process = await type_in(clone, "make test")
-        lines = await read_until(process, "test session starts", SETUP_S_MAX)
-        setup_s = watch.seconds
-        said = "\n".join(lines) + (await process.communicate())[0].decode(errors="replace")
-        test_s = watch.seconds - setup_s
+        try:
+            lines = await read_until(process, "test session starts", SETUP_S_MAX)
+            setup_s = watch.seconds
+            said = "\n".join(lines) + (await process.communicate())[0].decode(errors="replace")
+            test_s = watch.seconds - setup_s
+        finally:
+            await end(process)
         passed = re.findall(r"(\d+) passed", said)
         if process.returncode != 0:
             print(said[-SHOWN_CHARS_MAX:], file=sys.stderr)

@@ -11,15 +11,17 @@ from proofs.pair import ROOT
 FILES: Final = ("tests/conformance/test_sqlite_store.py", "tests/conformance/test_postgres_store.py")
 STORES: Final = ("file", "memory", "postgres")
 RESULT: Final = re.compile(
-    r"test_store_keeps_the_contract\[(?:(?P<store>file|memory)-)?(?P<check>\w+)\] (?P<verdict>[A-Z]+)"
+    r"^\[gw\d+\] \[ *\d+%\] (?P<verdict>[A-Z]+) "
+    r"\S+::test_store_keeps_the_contract\[(?:(?P<store>file|memory)-)?(?P<check>\w+)\]",
+    re.MULTILINE,
 )
-"""The suite on PostgreSQL has a file of its own, and no name of a store in front of its tests."""
+"""How a worker's verdict is told. The suite on PostgreSQL has a file of its own, and no name of a store before it."""
 
 
 async def run(full: bool) -> list[Row]:  # noqa: ARG001  # there is no longer form
     """Run the suite on each store, and compare what was run."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-v", "--timeout=600", *FILES),
+        *(sys.executable, "-m", "pytest", "-v", "-n", "auto", "--dist", "worksteal", "--timeout=600", *FILES),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """Claim 5: the API answers as its document says, on both stores, and a key opens what its scopes open."""
 
+import asyncio
 import os
 from typing import Final
 
@@ -15,8 +16,7 @@ SCOPES: Final = "tests/unit/api/test_openapi.py"
 async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
     """Ask whatever the document allows and forbids; try every key at every operation."""
     os.environ["CONTRACT_TIMES"] = TIMES_FULL if full else TIMES
-    asked = await run_tests([CONTRACT])
-    tried = await run_tests([SCOPES])
+    asked, tried = await asyncio.gather(run_tests([CONTRACT]), run_tests([SCOPES]))
     return [
         Row(
             "no 5xx and no undocumented answer, on SQLite and PostgreSQL",

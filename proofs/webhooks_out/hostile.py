@@ -21,9 +21,12 @@ FULL_AGREEMENT_MIN: Final = 0.7
 
 
 async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
-    """Run the table against both senders, then both senders against endpoints that do anything."""
+    """Run the table against both senders; meanwhile both senders against endpoints that do anything."""
     file = "tests/unit/senders/test_hostile.py"
-    told = await run_tests([file, "tests/unit/senders/test_guard.py", "tests/unit/wire/test_address.py"])
+    told, agreed = await asyncio.gather(
+        run_tests([file, "tests/unit/senders/test_guard.py", "tests/unit/wire/test_address.py"]),
+        agree(FULL_PLAYS if full else PLAYS),
+    )
     return [
         Row(
             "hostile URLs and DNS answers reach nothing inside, by either sender, on either loop",
@@ -31,7 +34,7 @@ async def run(full: bool) -> list[Row]:  # FULL=1 is a switch
             f">= {CASES_MIN} cases, all pass, none skipped",
             holds=len(CASES) >= CASES_MIN and told.passed > 4 * len(CASES) and not told.others,
         ),
-        await agree(FULL_PLAYS if full else PLAYS),
+        agreed,
     ]
 
 
