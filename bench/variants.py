@@ -148,6 +148,16 @@ class Variants:
         with self._serve("ordinary", arguments, port) as server:
             yield server
 
+    @contextmanager
+    def floor(self, sink: str) -> Iterator[Server]:
+        """The leanest program that keeps the line's rows; in a file, whatever the store."""
+        port = find_port()
+        file = str(self._folder / "floor.db")
+        with self._serve(
+            "floor", ("-m", "bench.floor", "--port", str(port), "--file", file, "--sink", sink), port
+        ) as server:
+            yield server
+
     def _configure(self, name: str, more: str, file_name: str = "") -> tuple[str, int]:
         """Write a configuration; give its file and the port in it."""
         port = find_port()
