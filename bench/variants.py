@@ -1,4 +1,4 @@
-"""What is measured and what it is measured against, started: the line, the bare ceilings, the ordinary stack."""
+"""What is measured and what it is measured against, started: the line, bare ceilings, the floor, the ordinary stack."""
 
 import socket
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence

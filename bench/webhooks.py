@@ -1,4 +1,4 @@
-"""Webhooks out: what is delivered to one endpoint and to many, beside bare clients and the ordinary stack.
+"""Webhooks out: what is delivered to one endpoint and to many, beside bare clients, the floor and the ordinary stack.
 
 Every figure comes twice: the deliveries of a second, and those of a second of the CPU (*per core*). What is measured
 has a core for itself, but load and sink share the other one with whatever else the machine does, and the sink is then
