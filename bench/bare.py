@@ -72,7 +72,7 @@ class Poster:
         """Post one event and wait for its answer."""
         answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.begin(event_id, body, answered.set_result)
-        _check(await answered)
+        check(await answered)
 
     async def repeat(self, events: Events, deadline: float) -> int:
         """Post as `Repeat` says."""
@@ -81,7 +81,7 @@ class Poster:
 
         def go_on(response: Response) -> None:
             nonlocal count, under_way
-            _check(response)
+            check(response)
             count += 1
             if time.monotonic() < deadline:
                 begin()
@@ -100,7 +100,8 @@ class Poster:
         return count
 
 
-def _check(response: Response) -> None:
+def check(response: Response) -> None:
+    """End the program if the sink did not take an event: what is measured then is worth nothing."""
     if response.status != 200:
         raise SystemExit(f"the sink answered {response}")
 

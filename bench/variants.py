@@ -1,4 +1,4 @@
-"""What is measured and what it is measured against, started: the line, the bare ceilings, the ordinary stack."""
+"""What is measured and what it is measured against, started: the line, bare ceilings, the floor, the ordinary stack."""
 
 import socket
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -146,6 +146,16 @@ class Variants:
         file = str(self._folder / "ordinary.db")
         arguments = ("-m", "bench.ordinary", "--port", str(port), "--file", file, "--sink", sink)
         with self._serve("ordinary", arguments, port) as server:
+            yield server
+
+    @contextmanager
+    def floor(self, sink: str) -> Iterator[Server]:
+        """The leanest program that keeps the line's rows; in a file, whatever the store."""
+        port = find_port()
+        file = str(self._folder / "floor.db")
+        with self._serve(
+            "floor", ("-m", "bench.floor", "--port", str(port), "--file", file, "--sink", sink), port
+        ) as server:
             yield server
 
     def _configure(self, name: str, more: str, file_name: str = "") -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Webhooks out: what is delivered to one endpoint and to many, beside bare clients and the ordinary stack.
+"""Webhooks out: what is delivered to one endpoint and to many, beside bare clients, the floor and the ordinary stack.
 
 Every figure comes twice: the deliveries of a second, and those of a second of the CPU (*per core*). What is measured
 has a core for itself, but load and sink share the other one with whatever else the machine does, and the sink is then
@@ -31,6 +31,7 @@ CONNECTIONS: Final = 8
 SENDER: Final = "bare fast Sender"
 AIOHTTP: Final = "bare aiohttp client"
 ORDINARY: Final = "ordinary stack"
+FLOOR: Final = "the floor, in SQLite"
 
 
 class Bound(NamedTuple):
@@ -41,14 +42,19 @@ class Bound(NamedTuple):
     against: str
     beside: str
     least: float | None
+    """None: it is given, and nothing is asked of it."""
 
 
 BOUNDS: Final = (
     Bound("Sender alone, 1 endpoint", "sender", AIOHTTP, "session", 6.0),
     Bound("Sender alone, 200 endpoints", "sender 200", AIOHTTP, "session 200", None),
     Bound("publish -> deliver, 10 events a request", "ten", SENDER, "sender", 0.55),
+    Bound("publish -> deliver, 10 events a request", "ten", FLOOR, "floor ten", None),
+    Bound("the floor, 10 events a request", "floor ten", SENDER, "sender", None),
     Bound("publish -> deliver, 10 events a request", "ten", ORDINARY, "ordinary ten", 4.0),
     Bound("publish -> deliver, 1 event a request", "one", SENDER, "sender", 0.33),
+    Bound("publish -> deliver, 1 event a request", "one", FLOOR, "floor one", None),
+    Bound("the floor, 1 event a request", "floor one", SENDER, "sender", None),
     Bound("publish -> deliver, 1 event a request", "one", ORDINARY, "ordinary one", 3.0),
     Bound("publish -> deliver, 10 a request, spread over 200 endpoints", "ten 200", SENDER, "sender 200", None),
 )
@@ -72,6 +78,7 @@ def _open_line(variants: Variants, sink: Sink) -> Iterator[Mapping[str, Server]]
         variants.line("webhooks", sink.url) as line,
         variants.spread("spread", sink.urls) as spread,
         variants.ordinary(sink.url) as ordinary,
+        variants.floor(sink.url) as floor,
         variants.bare("line", sink.url) as no_store,
         variants.bare("sender", sink.url) as sender,
         variants.bare("session", sink.url) as session,
@@ -82,6 +89,7 @@ def _open_line(variants: Variants, sink: Sink) -> Iterator[Mapping[str, Server]]
             "line": line,
             "spread": spread,
             "ordinary": ordinary,
+            "floor": floor,
             "no store": no_store,
             "sender": sender,
             "session": session,
@@ -110,6 +118,8 @@ def _trials(bench: Bench, sink: Sink, servers: Mapping[str, Server]) -> dict[str
         "ten 200": ten("spread", events.ten_spread),
         "ordinary one": one("ordinary"),
         "ordinary ten": ten("ordinary", events.ten),
+        "floor one": one("floor"),
+        "floor ten": ten("floor", events.ten),
         **{name: alone(name) for name in ("sender", "session", "sender 200", "session 200")},
     }
 

@@ -1,4 +1,4 @@
-"""Claim 7: what one core delivers, beside the bare Sender, a bare aiohttp client and the ordinary stack."""
+"""Claim 7: what one core delivers, beside the bare Sender, a bare aiohttp client, the floor and the ordinary stack."""
 
 from typing import Final
 
