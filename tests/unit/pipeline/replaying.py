@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -20,8 +19,9 @@ from idsync.pipeline.ingest import Ingest, IngestLimits, Submission
 from idsync.pipeline.parts.routes import Routes
 from idsync.pipeline.parts.tenure import Tenure
 from idsync.pipeline.replay import Replayer
+from idsync.pipeline.ticks import TICK
 from idsync.ports import Clock, Store
-from idsync.stores.sqlite import open_store
+from idsync.stores import postgres, sqlite
 from idsync.telemetry import Counters, Log
 from idsync.testing.clock import START, FakeClock
 
@@ -125,6 +125,8 @@ class Rig:
     async def queued(self) -> list[str]:
         """Say what stands in the endpoint's bulk lanes, in the order in which it was queued."""
         lanes = self.routes.lanes[AUDIT, Level.BULK]
+        epochs = await self.store.lease("rig", [TICK], 60.0)
+        await self.store.tick(epochs[TICK])
         page = await self.store.read([LaneCursor(lane, FIRST_PLACE) for lane in lanes], 10_000)
         return [one.event_id for one in sorted(page.deliveries, key=lambda one: one.id)]
 
@@ -179,9 +181,9 @@ def _dead(id_: int, destination: str, lane: int, seq: int, state: ParkedState = 
     )
 
 
-async def open_rig(path: str = ":memory:", clock: Clock | None = None) -> Rig:
-    """Open a store and wire what stands on it; close `rig.store` at the end."""
-    store, clock = await open_store(path), clock or FakeClock()
+async def open_rig(where: str = ":memory:", clock: Clock | None = None) -> Rig:
+    """Open a store, by the address of a database or as a file, and wire what stands on it; close it at the end."""
+    store, clock = await _open_store(where), clock or FakeClock()
     epoch = await store.start()
     routes = Routes.of({}, DESTINATIONS, [lane for lane, _ in await store.open(DESTINATIONS)])
 
@@ -201,9 +203,13 @@ async def open_rig(path: str = ":memory:", clock: Clock | None = None) -> Rig:
     return Rig(store, clock, epoch, routes, ingest)
 
 
-async def carry_out(path: Path) -> None:
+async def _open_store(where: str) -> Store:
+    return await (postgres.open_store(where) if where.startswith("postgresql://") else sqlite.open_store(where))
+
+
+async def carry_out(where: str) -> None:
     """Carry out every job of a store, until none runs."""
-    rig = await open_rig(str(path), SystemClock())
+    rig = await open_rig(where, SystemClock())
     replayer = rig.replayer()
     while any(one.progress.ended_at is None for one in await rig.replays.list()):
         await replayer.wait(await replayer.tick())
@@ -211,4 +217,4 @@ async def carry_out(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(carry_out(Path(sys.argv[1])))
+    asyncio.run(carry_out(sys.argv[1]))
