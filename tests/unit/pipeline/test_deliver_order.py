@@ -166,3 +166,24 @@ async def test_what_comes_while_a_key_is_read_back_is_not_overtaken(door: Door) 
         await rig.answer()
         await rig.answer()
         assert rig.sent == ["a1", "a1", "a3", "a4"]
+
+
+async def test_live_is_sent_next_however_much_bulk_waits_at_a_slow_endpoint(door: Door) -> None:
+    """Bulk fills its part of the memory and no more, so that what is live needs nobody's answer to come in."""
+    names = [f"e{number}" for number in range(12)]
+    async with delivering(door) as rig:
+        await rig.take(*((name, f"order/{name}") for name in names))
+        await rig.answer()
+        await rig.answer()
+    limits = DeliverLimits(memory_max=8, page_max=1)
+    async with delivering(door, endpoint(concurrency=5), limits=limits) as rig:
+        await rig.take_bulk(*names)
+        bulk = rig.sent
+        assert len(bulk) == 4
+        await rig.take(("live", "order/live"), ("next", "order/next"))
+        assert rig.sent == [*bulk, "live"]
+        await rig.answer(count=1)
+        assert rig.sent == [*bulk, "live", "next"]
+        while rig.open:
+            await rig.answer()
+        assert sorted(rig.sent) == sorted([*names, "live", "next"])

@@ -183,3 +183,25 @@ async def test_what_an_owner_before_us_has_done_is_passed_and_not_given() -> Non
     shelf.put(8, 1)
     assert [one.id for one in await feed.fetch()] == [8]
     assert shelf.was_resumed == [True, True, True, True, False]
+
+
+async def test_what_is_bulk_never_takes_the_room_of_what_is_live() -> None:
+    """It has a part of the memory; the rest of it waits in the store until some of it is settled."""
+    shelf = Shelf()
+    lanes = [
+        (Lane(id=number, destination="e", generation=0, level=level, number=0), FIRST_PLACE)
+        for number, level in ((1, Level.LIVE), (2, Level.BULK))
+    ]
+    feed = Feed(shelf, lanes, memory_max=4, page_max=2)  # type: ignore[arg-type]  # only `read` is called
+    assert await feed.fetch() == []
+    assert [feed.offer(shelf.put(number, 2)) for number in (1, 2, 3)] == [True, True, False]
+    assert (feed.is_full, feed.is_behind) == (True, False)
+    assert feed.offer(shelf.put(4, 1))
+    feed.ring()
+    shelf.put(5, 1)
+    assert feed.is_behind
+    assert [one.id for one in await feed.fetch()] == [5]
+    feed.settle(2, 1)
+    feed.settle(1, 4)
+    assert [one.id for one in await feed.fetch()] == [3]
+    assert (feed.size, feed.is_full, feed.is_behind) == (3, True, False)

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 import msgspec
 
 from idsync.model.delivery import Delivery, Place
-from idsync.model.destination import Lane
+from idsync.model.destination import Lane, Level
 from idsync.model.plan import LaneCursor
 from idsync.ports import Lanes
 
 PARKED_PAGE = 500
 """Parked rows read at a time."""
+LOW_PART = 2
+"""What is not `live` fills one in so many parts of the memory: however slow the endpoint, what is `live` goes first."""
 
 
 class DeliverLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class _Lane:
         "has_missed",
         "id",
         "is_caught_up",
+        "is_low",
         "is_resumed",
         "order",
         "position",
@@ -48,6 +51,7 @@ class _Lane:
     def __init__(self, lane: Lane, position: Place) -> None:
         self.id = lane.id
         self.generation = lane.generation
+        self.is_low = lane.level is not Level.LIVE
         self.after = position
         self.settled = position
         self.position = position
@@ -91,27 +95,32 @@ class Feed:
             store: where lanes are read.
             lanes: the destination's open lanes with their positions, older generations first.
             is_ordered: whether what is offered comes in the lane's order: only where one process commits.
-            memory_max: deliveries held in memory at most; beyond it lanes fall back to the store.
+            memory_max: deliveries held in memory at most, beyond which lanes fall back to the store; those that are not
+                `live` have a part of it, so that they are never all that there is room for.
             page_max: deliveries read for one lane at a time.
         """
         self._store = store
         self._lanes = {lane.id: _Lane(lane, position) for lane, position in lanes}
         self._memory_max = memory_max
         self._room = memory_max
+        self._low_room = max(1, memory_max // LOW_PART)
         self._page_max = page_max
         self._is_ordered = is_ordered
         self._moved: set[int] = set()
         self.size = 0
         """Deliveries in memory, not settled yet."""
+        self._low_size = 0
+        """Those of them that are not `live`."""
 
     def offer(self, delivery: Delivery) -> bool:
         """Take a delivery that was just committed, if its lane is caught up and there is room; say whether."""
         lane, place = self._lanes[delivery.lane], delivery.place
         if self._is_ordered and place <= lane.after:
             return False
-        if self._is_ordered and lane.is_caught_up and self.size < self._room:
+        if self._is_ordered and lane.is_caught_up and self._has_room(lane):
             lane.take(place)
             self.size += 1
+            self._low_size += lane.is_low
             return True
         lane.is_caught_up = False
         lane.has_missed = True
@@ -134,8 +143,8 @@ class Feed:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room in memory for what would be read."""
-        return self.size >= self._room
+        """Whether there is no room in memory for what would be read, or none for what is not `live`."""
+        return self.size >= self._room or self._low_size >= self._low_room
 
     @property
     def has_moved(self) -> bool:
@@ -145,7 +154,10 @@ class Feed:
     @property
     def is_behind(self) -> bool:
         """Whether some lane has to be read from the store, and there is room for what is found."""
-        return not self.is_full and any(not lane.is_caught_up for lane in self._lanes.values())
+        return any(not lane.is_caught_up and self._has_room(lane) for lane in self._lanes.values())
+
+    def _has_room(self, lane: _Lane) -> bool:
+        return self.size < self._room and not (lane.is_low and self._low_size >= self._low_room)
 
     async def fetch(self) -> list[Delivery]:
         """Read the lanes that are behind; take what the oldest generation that is not empty has.
@@ -159,7 +171,7 @@ class Feed:
                 if delivery.id in passed:
                     self.settle(delivery.lane, delivery.id)
             rest = [delivery for delivery in taken if delivery.id not in passed]
-            if rest or not taken or self.is_full:
+            if rest or not taken or not self.is_behind:
                 return rest
         return []
 
@@ -174,6 +186,7 @@ class Feed:
         taken = [one for one in page.deliveries if self._lanes[one.lane].generation == oldest]
         for delivery in taken:
             self._lanes[delivery.lane].take(delivery.place)
+            self._low_size += self._lanes[delivery.lane].is_low
         self.size += len(taken)
         for lane in behind:
             is_at_end = lane.generation <= oldest and lane.id not in page.more
@@ -194,13 +207,15 @@ class Feed:
                 break
         if len({lane.generation for lane in together}) > 1:
             return together if any(not lane.is_caught_up for lane in together) else []
-        return [lane for lane in together if not lane.is_caught_up]
+        return [lane for lane in together if not lane.is_caught_up and self._has_room(lane)]
 
     def settle(self, lane: int, delivery: int) -> None:
         """Mark one delivery as needing nothing more from its lane: settled, or parked by itself."""
-        self._lanes[lane].settle(delivery)
+        its = self._lanes[lane]
+        its.settle(delivery)
         self._moved.add(lane)
         self.size -= 1
+        self._low_size -= its.is_low
 
     def take_progress(self) -> dict[int, Place]:
         """The positions of the lanes that moved since the last call."""
