@@ -52,6 +52,7 @@ SETTLED_S: Final = 90.0
 QUIET_S: Final = 1.0
 """How long nothing comes before what came is judged."""
 ANSWERED_S: Final = 60.0
+MISSING, CONFLICT = 404, 409
 ALL: Final = ("storm.a", "storm.b")
 FAILED_LOOP: Final = "a loop failed and goes on"
 
@@ -223,7 +224,7 @@ class Storm:
                 for count in range(chance.choice((1, 1, 3, 10)))
             ]
             began_at = time.monotonic()
-            await self._ask("POST", "/v1/events", events)
+            assert await self._ask("POST", "/v1/events", events) < 300
             answered_at = time.monotonic()
             self.sent += [Sent(str(one["id"]), str(one["type"]), began_at, answered_at) for one in events]
             await asyncio.sleep(chance.uniform(0, PAUSE_S))
@@ -289,20 +290,23 @@ class Storm:
             await self._change("PATCH", BATCH, batch={"events_max": chance.choice((5, 10, 20))})
 
     async def _define(self, name: str) -> None:
-        definition: dict[str, object] = {
-            "name": name,
-            "url": f"{self._sink}/{name}",
-            "secret": SECRET,
-            "events": ["storm.*"],
-        }
-        await self._ask("POST", "/v1/endpoints", {**definition, **DEFINITIONS.get(name, {})}, key=f"define-{name}")
+        """Make an endpoint; where a killed process left its key open, look, and ask under another."""
+        definition: dict[str, object] = {"name": name, "url": f"{self._sink}/{name}", "secret": SECRET}
+        definition |= {"events": ["storm.*"], **DEFINITIONS.get(name, {})}
+        for number in itertools.count():
+            if await self._ask("POST", "/v1/endpoints", definition, key=f"define-{name}-{number}") != CONFLICT:
+                return
+            if await self._ask("GET", f"/v1/endpoints/{name}") != MISSING:
+                return
 
     async def _change(self, method: str, path: str, **body: object) -> None:
-        await self._ask(method, f"/v1/endpoints/{path}", body or None)
+        status = await self._ask(method, f"/v1/endpoints/{path}", body or None)
+        # Removed before, and the answer was lost.
+        assert status < 300 or (method, status) == ("DELETE", MISSING), f"{method} {path}: {status}"
         self.edits += 1
 
-    async def _ask(self, method: str, path: str, body: object, key: str = "") -> None:
-        """Ask whichever process lives, until one answers.
+    async def _ask(self, method: str, path: str, body: object = None, key: str = "") -> int:
+        """Ask whichever process lives, until one answers; give the status.
 
         Raises:
             TimeoutError: none did.
@@ -318,11 +322,9 @@ class Storm:
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     answer = repr(error)
                     continue
-                # Removed, and the answer was lost.
-                if status < 300 or (method, status) == ("DELETE", 404):
-                    return
-                # 409: a request with this key is under way, or was when its process was killed.
-                assert status >= 500 or status in {409, 429}, f"{method} {path}: {status} {answer}"
+                if status < 300 or status in {CONFLICT, MISSING}:
+                    return status
+                assert status >= 500 or status == 429, f"{method} {path}: {status} {answer}"
             await asyncio.sleep(0.05)
         raise TimeoutError(f"{method} {path} was not answered within {ANSWERED_S:.0f} s: {answer}")
 
