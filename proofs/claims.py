@@ -39,6 +39,7 @@ SETS: Final = {
         "api",
         "receivers",
         "speed",
+        "storm",
     ),
 }
 """Set of claims → its modules, in the order in which the claims are numbered, from 1."""
