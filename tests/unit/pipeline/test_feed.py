@@ -205,3 +205,20 @@ async def test_what_is_bulk_never_takes_the_room_of_what_is_live() -> None:
     feed.settle(1, 4)
     assert [one.id for one in await feed.fetch()] == [3]
     assert (feed.size, feed.is_full, feed.is_behind) == (3, True, False)
+
+
+async def test_a_page_of_many_bulk_lanes_leaves_room_for_what_is_live() -> None:
+    """It may be more than bulk has room for, even all of the memory; live has its own part of that."""
+    shelf = Shelf()
+    levels = (Level.LIVE, Level.BULK, Level.BULK, Level.BULK)
+    lanes = [
+        (Lane(id=number, destination="e", generation=0, level=level, number=number), FIRST_PLACE)
+        for number, level in enumerate(levels, 1)
+    ]
+    for number in range(6):
+        shelf.put(number + 1, 2 + number % 3)
+    feed = Feed(shelf, lanes, memory_max=4, page_max=2)  # type: ignore[arg-type]  # only `read` is called
+    assert len(await feed.fetch()) == feed.size == 6
+    assert [feed.offer(shelf.put(number, 1)) for number in (7, 8, 9)] == [True, True, False]
+    feed.pause(is_paused=True)
+    assert not feed.is_behind

@@ -157,7 +157,10 @@ class Feed:
         return any(not lane.is_caught_up and self._has_room(lane) for lane in self._lanes.values())
 
     def _has_room(self, lane: _Lane) -> bool:
-        return self.size < self._room and not (lane.is_low and self._low_size >= self._low_room)
+        """Whether more of a lane may be taken; a page of several lanes may be more than there was room for."""
+        if lane.is_low:
+            return self.size < self._room and self._low_size < self._low_room
+        return self.size < self._room or self.size - self._low_size < self._room - self._low_room
 
     async def fetch(self) -> list[Delivery]:
         """Read the lanes that are behind; take what the oldest generation that is not empty has.
